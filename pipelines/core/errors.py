@@ -1,0 +1,52 @@
+"""What can go wrong, one small exception per cause. The command line prints the message and exits with `exit_code`."""
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_WRONG_USE = 2
+EXIT_AUDIT_FAILED = 3
+
+
+class NightmarketError(Exception):
+    """A failure that a person can act on: the message is one line that says what, where, what was expected, what to do."""
+
+    exit_code = EXIT_FAILED
+
+
+class WrongUseError(NightmarketError):
+    """The call itself is wrong: an unknown shop, a malformed configuration, a date that is no date."""
+
+    exit_code = EXIT_WRONG_USE
+
+
+class ConfigError(WrongUseError):
+    """A configuration file that cannot be read, has an unknown key or a value out of range."""
+
+
+class NoDataError(NightmarketError):
+    """The night has nothing to work on: no landed line, no event, no earlier table."""
+
+
+class LandingError(NightmarketError):
+    """A landing folder, prefix or file that is missing, unreadable or changed while it was read."""
+
+
+class StorageError(NightmarketError):
+    """The store refused a write: a full disk, no permission, a folder that is not ours."""
+
+
+class LockedError(NightmarketError):
+    """Another live process works on the same shop and night."""
+
+
+class AccountingError(NightmarketError):
+    """Clean, duplicate and quarantined lines do not add up to the lines read."""
+
+
+class JobError(NightmarketError):
+    """A process started by a stage failed; the message carries the last line it wrote and where its log is."""
+
+
+class AuditError(NightmarketError):
+    """A table broke its suite; nothing of the stage was published."""
+
+    exit_code = EXIT_AUDIT_FAILED

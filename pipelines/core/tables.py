@@ -1,0 +1,336 @@
+"""Every table of the store, declared once: name, layer, grain, columns, order of rows, owner.
+
+Job, suite, test and documentation refer to these. A new table is one more `Table(...)` here, a suite of the same name
+in great_expectations/expectations/ and the transformation that fills it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pipelines.core.columns import Columns as C
+
+STRING, BIGINT, DOUBLE, BOOLEAN, TIMESTAMP, VECTOR = "string", "bigint", "double", "boolean", "timestamp", "array<double>"
+
+EVENT_TYPES: Final = (
+    "impression",
+    "view",
+    "click",
+    "search",
+    "favorite",
+    "cart",
+    "remove_from_cart",
+    "purchase",
+    "complaint",
+    "unsubscribe",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `grain` says what one row is; `columns` maps name to engine type in file order;
+    `sort_by` makes the order of rows, and so the bytes, a function of the content."""
+
+    name: str
+    layer: str
+    grain: str
+    columns: dict[str, str]
+    sort_by: tuple[str, ...]
+    partition: str = C.NIGHT
+    owner: str = "data-engineering"
+
+    @property
+    def suite(self) -> str:
+        """The suite in great_expectations/expectations/ that gates this table; all raw tables share one."""
+        return "raw_lines" if self.partition == C.ARRIVAL else self.name
+
+
+_LINE = {C.SOURCE_FILE: STRING, C.LINE_NUMBER: BIGINT}
+_RAW_LINES = {**_LINE, C.RAW_TEXT: STRING, C.FAULT: STRING}
+_COUNTS = {
+    C.N_EVENTS: BIGINT,
+    C.N_VIEWS: BIGINT,
+    C.N_SEARCHES: BIGINT,
+    C.N_FAVORITES: BIGINT,
+    C.N_CARTS: BIGINT,
+    C.N_PURCHASES: BIGINT,
+    C.REVENUE_CENTS: BIGINT,
+}
+
+FEEDS: Final = ("events", "catalog", "reviews", "messages", "deliveries", "outcomes")
+
+_ALL = [
+    *(
+        Table(
+            name=f"raw_{feed}",
+            layer="raw",
+            grain=f"one row per line of a landed {feed} file, as it came, partitioned by the night it arrived for",
+            columns=_RAW_LINES,
+            sort_by=(C.SOURCE_FILE, C.LINE_NUMBER),
+            partition=C.ARRIVAL,
+        )
+        for feed in FEEDS
+    ),
+    Table(
+        name="quarantine",
+        layer="raw",  # raw text holds raw user ids, so it never leaves the raw layer
+        grain="one row per event line that could not become an event, with the reason",
+        columns={**_LINE, C.ARRIVAL: STRING, C.REASON: STRING, C.RAW_TEXT: STRING},
+        sort_by=(C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER),
+    ),
+    Table(
+        name="feed_quarantine",
+        layer="raw",
+        grain="one row per line of any other feed that could not be read, with the reason; source_file starts with the feed",
+        columns={**_LINE, C.ARRIVAL: STRING, C.REASON: STRING, C.RAW_TEXT: STRING},
+        sort_by=(C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER),
+    ),
+    Table(
+        name="events",
+        layer="clean",
+        grain="one row per distinct event of the shop's local night",
+        columns={
+            C.USER_KEY: STRING,
+            C.SESSION_ID: STRING,
+            C.OCCURRED_AT: TIMESTAMP,
+            C.EVENT_TYPE: STRING,
+            C.ITEM_ID: STRING,
+            C.CATEGORY_ID: STRING,
+            C.CATEGORY_PATH: STRING,
+            C.BRAND: STRING,
+            C.PRICE_CENTS: BIGINT,
+            C.QUANTITY: BIGINT,
+            C.QUERY: STRING,
+            C.ORDER_ID: STRING,
+            C.CHANNEL: STRING,
+            C.IS_BOT: BOOLEAN,
+            C.SOURCE_FILE: STRING,
+            C.LINE_NUMBER: BIGINT,
+            C.ARRIVAL: STRING,
+        },
+        sort_by=(C.USER_KEY, C.OCCURRED_AT, C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER),
+    ),
+    Table(
+        name="catalog",
+        layer="clean",
+        grain="one row per item, as last told by the end of the night",
+        columns={
+            C.ITEM_ID: STRING,
+            C.TITLE: STRING,
+            C.DESCRIPTION: STRING,
+            C.CATEGORY_ID: STRING,
+            C.CATEGORY_PATH: STRING,
+            C.BRAND: STRING,
+            C.PRICE_CENTS: BIGINT,
+            C.UNIT_COST_CENTS: BIGINT,
+            C.STOCK: BIGINT,
+            C.LANGUAGE: STRING,
+            C.ATTRIBUTES: STRING,
+        },
+        sort_by=(C.ITEM_ID,),
+    ),
+    Table(
+        name="reviews",
+        layer="clean",
+        grain="one row per review that arrived for the night",
+        columns={
+            C.REVIEW_ID: STRING,
+            C.USER_KEY: STRING,
+            C.ITEM_ID: STRING,
+            C.RATING: BIGINT,
+            C.TEXT: STRING,
+            C.LANGUAGE: STRING,
+            C.OCCURRED_AT: TIMESTAMP,
+        },
+        sort_by=(C.REVIEW_ID,),
+    ),
+    Table(
+        name="messages",
+        layer="clean",
+        grain="one row per service message that arrived for the night",
+        columns={
+            C.MESSAGE_ID: STRING,
+            C.CONVERSATION_ID: STRING,
+            C.USER_KEY: STRING,
+            C.SENDER: STRING,
+            C.TEXT: STRING,
+            C.LANGUAGE: STRING,
+            C.OCCURRED_AT: TIMESTAMP,
+        },
+        sort_by=(C.MESSAGE_ID,),
+    ),
+    Table(
+        name="deliveries",
+        layer="clean",
+        grain="one row per message that the shop sent, told for the night",
+        columns={
+            C.DELIVERY_ID: STRING,
+            C.USER_KEY: STRING,
+            C.STRATEGY_ID: STRING,
+            C.CHANNEL: STRING,
+            C.STATUS: STRING,
+            C.COST_CENTS: BIGINT,
+            C.SENT_AT: TIMESTAMP,
+        },
+        sort_by=(C.DELIVERY_ID,),
+    ),
+    Table(
+        name="outcomes",
+        layer="clean",
+        grain="one row per answer to a delivery (click, purchase, complaint, unsubscribe), told for the night",
+        columns={
+            C.OUTCOME_ID: STRING,
+            C.DELIVERY_ID: STRING,
+            C.USER_KEY: STRING,
+            C.CHANNEL: STRING,
+            C.OUTCOME: STRING,
+            C.REVENUE_CENTS: BIGINT,
+            C.OCCURRED_AT: TIMESTAMP,
+        },
+        sort_by=(C.OUTCOME_ID,),
+    ),
+    Table(
+        name="sessions",
+        layer="features",
+        grain="one row per user per session of the night, bots left out",
+        columns={
+            C.USER_KEY: STRING,
+            C.SESSION_ID: STRING,
+            C.STARTED_AT: TIMESTAMP,
+            C.ENDED_AT: TIMESTAMP,
+            C.DURATION_S: BIGINT,
+            **_COUNTS,
+            C.N_ITEMS: BIGINT,
+        },
+        sort_by=(C.USER_KEY, C.SESSION_ID),
+    ),
+    Table(
+        name="user_profiles",
+        layer="features",
+        grain="one row per user seen in the window that ends with the night, bots left out",
+        columns={
+            C.USER_KEY: STRING,
+            C.RECENCY_NIGHTS: BIGINT,
+            C.N_ACTIVE_NIGHTS: BIGINT,
+            C.N_SESSIONS: BIGINT,
+            **_COUNTS,
+            C.N_ITEMS: BIGINT,
+            C.AVG_ORDER_CENTS: BIGINT,
+            C.AVG_PRICE_CENTS: BIGINT,
+            C.PRICE_BAND: STRING,
+            C.TOP_CATEGORY_ID: STRING,
+            C.TOP_CATEGORY_SHARE: DOUBLE,
+            C.TOP_BRAND: STRING,
+            C.TOP_BRAND_SHARE: DOUBLE,
+            C.ACTIVE_HOUR: BIGINT,
+            C.NIGHT_SHARE: DOUBLE,
+            C.MORNING_SHARE: DOUBLE,
+            C.AFTERNOON_SHARE: DOUBLE,
+            C.EVENING_SHARE: DOUBLE,
+            C.N_DELIVERIES: BIGINT,
+            C.N_CLICKS: BIGINT,
+            C.VECTOR: VECTOR,
+        },
+        sort_by=(C.USER_KEY,),
+    ),
+    Table(
+        name="channel_response",
+        layer="features",
+        grain="one row per user per channel with any delivery, outcome or unsubscribe up to the night",
+        columns={
+            C.USER_KEY: STRING,
+            C.CHANNEL: STRING,
+            C.N_DELIVERIES: BIGINT,
+            C.N_DELIVERIES_CAP_WINDOW: BIGINT,
+            C.N_CLICKS: BIGINT,
+            C.N_PURCHASES: BIGINT,
+            C.N_COMPLAINTS: BIGINT,
+            C.REVENUE_CENTS: BIGINT,
+            C.IS_SUPPRESSED: BOOLEAN,
+        },
+        sort_by=(C.USER_KEY, C.CHANNEL),
+    ),
+    Table(
+        name="item_stats",
+        layer="features",
+        grain="one row per item seen in the window that ends with the night, bots left out",
+        columns={
+            C.ITEM_ID: STRING,
+            C.CATEGORY_ID: STRING,
+            C.BRAND: STRING,
+            C.PRICE_CENTS: BIGINT,
+            **_COUNTS,
+            C.N_USERS: BIGINT,
+            C.CONVERSION_SHARE: DOUBLE,
+            C.TREND_RATIO: DOUBLE,
+        },
+        sort_by=(C.ITEM_ID,),
+    ),
+    Table(
+        name="item_pairs",
+        layer="features",
+        grain="one row per pair of items (item_a < item_b) met in the same sessions of the window, strongest per item kept",
+        columns={
+            C.ITEM_A: STRING,
+            C.ITEM_B: STRING,
+            C.N_SESSIONS_BOTH: BIGINT,
+            C.SCORE: DOUBLE,
+            C.LIFT: DOUBLE,
+        },
+        sort_by=(C.ITEM_A, C.ITEM_B),
+    ),
+    Table(
+        name="category_stats",
+        layer="features",
+        grain="one row per category of the night alone, bots left out",
+        columns={C.CATEGORY_ID: STRING, **_COUNTS, C.N_USERS: BIGINT},
+        sort_by=(C.CATEGORY_ID,),
+    ),
+    Table(
+        name="profile_projection",
+        layer="features",
+        grain="one row per profile feature: how it is standardised and projected; fitted on anchor nights only",
+        columns={C.FEATURE: STRING, C.MEAN: DOUBLE, C.SCALE: DOUBLE, C.LOADINGS: VECTOR},
+        sort_by=(C.FEATURE,),
+    ),
+    Table(
+        name="segment_models",
+        layer="features",
+        grain="one row per customer segment: its name and centre; fitted on anchor nights only",
+        columns={C.SEGMENT_ID: BIGINT, C.SEGMENT_NAME: STRING, C.N_USERS: BIGINT, C.CENTROID: VECTOR},
+        sort_by=(C.SEGMENT_ID,),
+    ),
+    Table(
+        name="segments",
+        layer="features",
+        grain="one row per user of user_profiles: the segment whose centre is nearest",
+        columns={C.USER_KEY: STRING, C.SEGMENT_ID: BIGINT, C.SEGMENT_NAME: STRING, C.DISTANCE: DOUBLE},
+        sort_by=(C.USER_KEY,),
+    ),
+    Table(
+        name="campaign_plan",
+        layer="decisions",
+        grain="one row per user of user_profiles: the strategy chosen for tomorrow, or why there is none",
+        columns={
+            C.USER_KEY: STRING,
+            C.SEGMENT_ID: BIGINT,
+            C.STRATEGY_ID: STRING,  # "none" where nothing is sent
+            C.OFFER: STRING,
+            C.DISCOUNT_PERCENT: BIGINT,
+            C.CHANNEL: STRING,
+            C.SEND_WINDOW: STRING,
+            C.FREQUENCY: BIGINT,
+            C.CREATIVE_STYLE: STRING,
+            C.COST_CENTS: BIGINT,
+            C.IS_HOLDOUT: BOOLEAN,
+            C.PROPENSITY: DOUBLE,
+            C.N_ALLOWED: BIGINT,
+            C.RUNNER_UP_STRATEGY_ID: STRING,
+            C.BINDING_CONSTRAINT: STRING,
+            C.WHY: STRING,
+        },
+        sort_by=(C.USER_KEY,),
+        owner="marketing",
+    ),
+]
+
+TABLES: Final[dict[str, Table]] = {table.name: table for table in _ALL}
