@@ -45,7 +45,8 @@ class Table:
 
 
 _LINE = {C.SOURCE_FILE: STRING, C.LINE_NUMBER: BIGINT}
-_RAW_LINES = {**_LINE, C.RAW_TEXT: STRING, C.FAULT: STRING}
+_RAW_LINES = {C.ARRIVAL: STRING, **_LINE, C.RAW_TEXT: STRING, C.FAULT: STRING}
+_REJECTED = {C.ARRIVAL: STRING, **_LINE, C.REASON: STRING, C.RAW_TEXT: STRING}
 _COUNTS = {
     C.N_EVENTS: BIGINT,
     C.N_VIEWS: BIGINT,
@@ -73,16 +74,16 @@ _ALL = [
     Table(
         name="quarantine",
         layer="raw",  # raw text holds raw user ids, so it never leaves the raw layer
-        grain="one row per event line that could not become an event, with the reason",
-        columns={**_LINE, C.ARRIVAL: STRING, C.REASON: STRING, C.RAW_TEXT: STRING},
-        sort_by=(C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER),
+        grain="one row per event line that arrived for the night and could not become an event, with the reason",
+        columns=_REJECTED,
+        sort_by=(C.SOURCE_FILE, C.LINE_NUMBER),
     ),
     Table(
         name="feed_quarantine",
         layer="raw",
-        grain="one row per line of any other feed that could not be read, with the reason; source_file starts with the feed",
-        columns={**_LINE, C.ARRIVAL: STRING, C.REASON: STRING, C.RAW_TEXT: STRING},
-        sort_by=(C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER),
+        grain="one row per line of another feed that arrived for the night and could not be read, with the reason",
+        columns=_REJECTED,
+        sort_by=(C.SOURCE_FILE, C.LINE_NUMBER),
     ),
     Table(
         name="events",
@@ -103,11 +104,23 @@ _ALL = [
             C.ORDER_ID: STRING,
             C.CHANNEL: STRING,
             C.IS_BOT: BOOLEAN,
-            C.SOURCE_FILE: STRING,
-            C.LINE_NUMBER: BIGINT,
-            C.ARRIVAL: STRING,
         },
-        sort_by=(C.USER_KEY, C.OCCURRED_AT, C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER),
+        # All that tells two events apart: which file told of it first must not change a byte.
+        sort_by=(
+            C.USER_KEY,
+            C.OCCURRED_AT,
+            C.EVENT_TYPE,
+            C.ITEM_ID,
+            C.SESSION_ID,
+            C.CATEGORY_ID,
+            C.QUERY,
+            C.ORDER_ID,
+            C.CHANNEL,
+            C.PRICE_CENTS,
+            C.QUANTITY,
+            C.BRAND,
+            C.CATEGORY_PATH,
+        ),
     ),
     Table(
         name="catalog",
@@ -334,3 +347,12 @@ _ALL = [
 ]
 
 TABLES: Final[dict[str, Table]] = {table.name: table for table in _ALL}
+
+# Published like tables (staged, one rename, manifest), but pages and files for people and for the shop, not rows.
+ARTEFACTS: Final[dict[str, Table]] = {
+    table.name: table
+    for table in (
+        Table("plan_export", "decisions", "one CSV file per channel and its manifest.json, as the shop receives it", {}, ()),
+        Table("nightly_report", "reports", "report.html and report.json of the night", {}, ()),
+    )
+}

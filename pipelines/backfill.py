@@ -1,0 +1,57 @@
+"""Backfill: many nights of one shop. Lands everything once, then runs the nights in order; the order changes no table."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from pipelines import night as one_night
+from pipelines.core.errors import NoDataError, WrongUseError
+from pipelines.core.storage import window
+from pipelines.night import Progress
+from pipelines.stage import Context
+
+
+def nights_between(first: date, last: date) -> list[date]:
+    if first > last:
+        raise WrongUseError(f"--from {first} is after --to {last}; swap them")
+    return window(last, (last - first).days + 1)
+
+
+def run(
+    nights: list[date], context: Context, *, progress: Progress | None = None, started: Callable[[date], None] = lambda night: None
+) -> list[dict[str, Any]]:
+    """Runs the given nights; returns their summaries. Nights that landed no event are told, not made up: NoDataError."""
+    if not nights:
+        return []
+    one_night.arrive(max(nights), context)
+    arrived = replace(context)
+    summaries = []
+    for night in nights:
+        started(night)
+        summaries.append(one_night.run(night, arrived, fetch=False, progress=progress))
+    return summaries
+
+
+def stale(context: Context) -> list[date]:
+    """Nights whose inputs have changed since they were made; exactly those are run by `backfill --stale`."""
+    found = context.store.stale_nights()
+    planned = set(context.store.nights("campaign_plan"))
+    return [night for night in found if night in planned]
+
+
+def choose(context: Context, first: date | None, last: date | None) -> list[date]:
+    """The nights from `first` to `last`; what is not given is the first and last night that has data."""
+    shop = context.shop
+    source = shop.landing["events"]
+    if source.first_night and source.last_night:
+        known = (source.first_night, source.last_night)
+    elif shop.simulator:
+        known = (shop.simulator.first_night, one_night.default_night(shop))
+    elif landed := context.store.nights("raw_events"):
+        known = (landed[0], landed[-1])
+    elif first and last:
+        known = (first, last)
+    else:
+        raise NoDataError(f"shop {shop.shop}: nothing landed yet, so the nights are not known; name them with --from and --to")
+    return nights_between(first or known[0], last or known[1])

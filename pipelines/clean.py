@@ -1,0 +1,175 @@
+"""The clean stage: what landed becomes events, quarantine, feeds and the catalogue, every line accounted for.
+
+An arrival is judged once; the nights that its lines tell of are written again, so that late events reach their night
+whatever the order. Raw lines stay, so a quarantined line is replayed by judging its arrival again after the fix.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.config import Shop
+from pipelines.core.errors import AccountingError, NoDataError
+from pipelines.core.privacy import load_key
+from pipelines.core.storage import Store, window
+from pipelines.launch import launch
+from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of, engine_spec
+
+_FEEDS = ("reviews", "messages", "deliveries", "outcomes")
+
+
+def run(night: date, context: Context) -> StageResult:
+    """Publishes what is out of date of events, quarantine, feeds, feed_quarantine and the night's catalog.
+
+    Raises NoDataError where the night has no event, AccountingError where counts do not add up, AuditError.
+    """
+    shop, store = context.shop, context.store
+    result = StageResult("clean")
+    load_key(store.root)  # made here once, not by two jobs at a time
+    event_config = digest_of(shop.timezone, shop.landing["events"], shop.cleaning)
+    new, also = _new_arrivals(night, context, event_config)
+    feed_config = digest_of(shop.cleaning, *[source for feed, source in shop.landing.items() if feed != "events"])
+    feeds, feed_arrivals = _new_feeds(night, context, feed_config)
+    catalog = _catalog_arrivals(night, store) if "catalog" in shop.landing else []
+    catalog_inputs = store.inputs("raw_catalog", catalog)
+    if not context.force and store.is_current("catalog", night, catalog_inputs, feed_config):
+        catalog = []
+    if new or also or feed_arrivals or catalog:
+        with store.staging() as staging:
+            spec = _spec(night, context, new, also) | {
+                "feeds": feeds,
+                "feed_arrivals": [arrival.isoformat() for arrival in feed_arrivals],
+                "catalog": [str(path) for path in store.files("raw_catalog", catalog)],
+            }
+            made = launch("spark_jobs.clean", spec, context.machine, staging, store.folder / "logs")
+            staged = _staged_feeds(made, context, staging, feed_config)
+            if catalog:
+                staged.append(Staged("catalog", night, staging / "catalog" / night.isoformat(), made["catalog"]["rows"], catalog_inputs, feed_config))
+            staged += _staged_events(made, store, staging, event_config)
+            audit_and_publish(staged, context, result)
+    events = store.manifest("events", night)
+    if events is None or events.rows == 0:
+        raise NoDataError(f"shop {shop.shop}, night {night}: no clean event; {_nearest(store)}choose another --date or land its files")
+    for table in ("events", "quarantine", *_FEEDS, "feed_quarantine", "catalog"):
+        manifest = store.manifest(table, night)
+        if manifest and f"{table}/{night.isoformat()}" not in result.manifests:
+            result.add(manifest, made=False)
+    return result
+
+
+def _reach(shop: Shop, night: date) -> list[date]:
+    """Arrivals that may tell of a night."""
+    archive = shop.landing["events"].is_archive
+    return [shop.arrival_of("events", night)] if archive else window(date.fromordinal(night.toordinal() + shop.cleaning.late_nights), shop.cleaning.late_nights + 1)
+
+
+def _new_arrivals(night: date, context: Context, config_hash: str) -> tuple[list[date], list[date]]:
+    """Arrivals to judge (again), and nights that must be written even if those no longer tell of them."""
+    store = context.store
+    forced = set(_reach(context.shop, night)) if context.force else set()
+    new = [
+        arrival
+        for arrival in store.nights("raw_events")
+        if arrival in forced or not store.is_current("quarantine", arrival, store.inputs("raw_events", [arrival]), config_hash)
+    ]
+    names = {f"raw_events/{arrival.isoformat()}" for arrival in new}
+    manifests = [store.manifest("events", known) for known in store.nights("events")] if new else []
+    also = [date.fromisoformat(m.partition) for m in manifests if m and not names.isdisjoint(m.inputs)]
+    return new, also
+
+
+def _new_feeds(night: date, context: Context, config_hash: str) -> tuple[dict[str, list[str]], list[date]]:
+    store = context.store
+    feeds = [feed for feed in context.shop.landing if feed != "events"]
+    arrivals = sorted({arrival for feed in feeds for arrival in store.nights(f"raw_{feed}")})
+    new = [
+        arrival
+        for arrival in arrivals
+        if (context.force and arrival == night) or not store.is_current("feed_quarantine", arrival, _feed_inputs(store, feeds, arrival), config_hash)
+    ]
+    files = {feed: [str(path) for path in store.files(f"raw_{feed}", new)] for feed in feeds}
+    return {feed: found for feed, found in files.items() if found}, new
+
+
+def _feed_inputs(store: Store, feeds: list[str], arrival: date) -> dict[str, str]:
+    return {name: digest for feed in feeds for name, digest in store.inputs(f"raw_{feed}", [arrival]).items()}
+
+
+def _catalog_arrivals(night: date, store: Store) -> list[date]:
+    return [arrival for arrival in store.nights("raw_catalog") if arrival <= night]
+
+
+def _spec(night: date, context: Context, new: list[date], also: list[date]) -> dict[str, Any]:
+    shop, store = context.shop, context.store
+    known: dict[str, dict[str, int]] = {}
+    for arrival in store.nights("raw_events") if new else []:
+        judged = store.manifest("quarantine", arrival)
+        if arrival not in new and judged:
+            known[arrival.isoformat()] = judged.counts["nights"]
+    arrivals = [arrival.isoformat() for arrival in new]
+    return {
+        "engine": engine_spec(context),
+        "root": str(store.root),
+        "shop": shop.model_dump(mode="json"),
+        "night": night.isoformat(),
+        "raw": {a: [str(path) for path in store.files("raw_events", [date.fromisoformat(a)])] for a in (*arrivals, *known)},
+        "new": arrivals,
+        "known": known,
+        "also": [found.isoformat() for found in also],
+    }
+
+
+def _staged_events(made: dict[str, Any], store: Store, staging: Path, config_hash: str) -> list[Staged]:
+    """Events first, quarantine last: it says that the arrival is done."""
+    staged = []
+    for text, counts in made["events"].items():
+        _check_night(text, counts)
+        inputs = store.inputs("raw_events", [date.fromisoformat(arrival) for arrival in counts["lines"]])
+        rows = counts.pop("rows")
+        staged.append(Staged("events", date.fromisoformat(text), staging / "events" / text, rows, inputs, config_hash, counts))
+    for text, counts in made["arrivals"].items():
+        arrival = date.fromisoformat(text)
+        raw = store.manifest("raw_events", arrival)
+        _check_arrival(text, raw.rows if raw else 0, counts)
+        inputs = store.inputs("raw_events", [arrival])
+        rows = counts.pop("rows")
+        staged.append(Staged("quarantine", arrival, staging / "quarantine" / text, rows, inputs, config_hash, counts))
+    return staged
+
+
+def _staged_feeds(made: dict[str, Any], context: Context, staging: Path, config_hash: str) -> list[Staged]:
+    store, staged = context.store, []
+    names = [feed for feed in context.shop.landing if feed != "events"]
+    for text, feeds in made["feeds"].items():
+        arrival = date.fromisoformat(text)
+        for feed, counts in feeds.items():
+            if "rows" in counts:
+                inputs = store.inputs(f"raw_{feed}", [arrival])
+                staged.append(Staged(feed, arrival, staging / feed / text, counts["rows"], inputs, config_hash, counts))
+        n_bad = sum(counts["quarantined"] for counts in feeds.values())
+        inputs = _feed_inputs(store, names, arrival)
+        staged.append(Staged("feed_quarantine", arrival, staging / "feed_quarantine" / text, n_bad, inputs, config_hash, {"feeds": feeds}))
+    return staged
+
+
+def _nearest(store: Store) -> str:
+    nights = [night for night in store.nights("events")]
+    return f"nights with events: {nights[0]} to {nights[-1]}; " if nights else ""
+
+
+def _check_night(night: str, counts: dict[str, Any]) -> None:
+    """Rows written are the events kept, and no arrival keeps more events than it has lines."""
+    kept, lines = counts["kept"], counts["lines"]
+    if counts["rows"] != sum(kept.values()) or any(n > lines.get(arrival, 0) for arrival, n in kept.items()):
+        raise AccountingError(f"events {night}: {counts['rows']} rows written, kept {kept} of lines {lines}: they do not add up; nothing was published")
+
+
+def _check_arrival(arrival: str, n_raw: int, counts: dict[str, Any]) -> None:
+    """Every landed line is a header, quarantined, or a good line of exactly one night."""
+    n_good = sum(counts["nights"].values())
+    n_found = counts["headers"] + counts["quarantined"] + n_good
+    if n_found != n_raw or counts["rows"] != counts["quarantined"]:
+        raise AccountingError(
+            f"arrival {arrival}: {n_raw} lines landed, but {counts['headers']} headers + {counts['quarantined']} quarantined "
+            f"({counts['rows']} written) + {n_good} good = {n_found}; nothing was published"
+        )

@@ -1,0 +1,185 @@
+"""The `nightmarket` command. Exit codes: 0 done, 1 failed, 2 wrong use, 3 an audit failed and nothing was published."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipelines.core.config import Machine, load_machine, load_shop
+from pipelines.core.errors import EXIT_FAILED, NightmarketError, WrongUseError
+
+app = typer.Typer(
+    name="nightmarket",
+    help="Turns an online shop's clickstream into tomorrow's marketing plan, every night.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 an audit failed and nothing was published.",
+)
+
+ShopOption = Annotated[str, typer.Option("--shop", "-s", help="Which shop: the name of a file in conf/shops/.")]
+EngineOption = Annotated[str | None, typer.Option("--engine", "-e", help="duckdb (no Java) or spark; conf/local.yaml says the default.")]
+LandingOption = Annotated[Path | None, typer.Option("--landing", help="Folder that files land in; the shop's own by default.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Compute again what is up to date; the bytes stay the same.")]
+
+
+def _machine(engine: str | None) -> Machine:
+    machine = load_machine()
+    if engine is None:
+        return machine
+    if engine not in ("duckdb", "spark"):
+        raise WrongUseError(f"unknown engine '{engine}': expected duckdb or spark")
+    return machine.model_copy(update={"engine": engine})
+
+
+def _landing(landing: Path | None) -> Path | None:
+    if landing is not None and not landing.is_dir():
+        raise WrongUseError(f"landing folder {landing} is missing: expected a folder with the shop's files")
+    return landing
+
+
+@app.command()
+def night(
+    shop: ShopOption = "demo",
+    date_: Annotated[str | None, typer.Option("--date", "-d", help="The night, YYYY-MM-DD in the shop's zone; its newest by default.")] = None,
+    engine: EngineOption = None,
+    landing: LandingOption = None,
+    force: ForceOption = False,
+    replay_quarantine: Annotated[
+        bool, typer.Option("--replay-quarantine", help="Judge the lines that arrived for this night again, after a fix of data or connector.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one night: land, clean, features, plan, publish, report.
+
+    Safe to repeat: what is up to date is left alone, a killed run is simply run again.
+    """
+    from pipelines import night as nights
+    from pipelines.show import RichProgress, next_steps, night_table
+
+    settings = load_shop(shop)
+    progress = RichProgress()
+    context = nights.open_context(settings, _machine(engine), _landing(landing), force=force, note=progress.note)
+    when = nights.check_night(date_) if date_ else nights.default_night(settings)
+    try:
+        summary = nights.run(when, context, progress=progress, replay_quarantine=replay_quarantine)
+    finally:
+        progress.close()
+    if as_json:
+        _print_json(summary)
+        return
+    console = Console()
+    console.print(night_table(summary, settings.currency))
+    console.print(next_steps(summary), highlight=False)
+
+
+@app.command()
+def backfill(
+    shop: ShopOption = "demo",
+    first: Annotated[str | None, typer.Option("--from", help="First night, YYYY-MM-DD; the first that has data by default.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last night, YYYY-MM-DD; the last that has data by default.")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Exactly the nights whose inputs changed since they were made.")] = False,
+    engine: EngineOption = None,
+    landing: LandingOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run many nights. Everything lands once, then the nights run in order; the tables are those of single runs."""
+    from pipelines import backfill as many
+    from pipelines import night as nights
+    from pipelines.show import RichProgress, night_table
+
+    settings = load_shop(shop)
+    progress = RichProgress()
+    context = nights.open_context(settings, _machine(engine), _landing(landing), force=force, note=progress.note)
+    if stale and (first or last):
+        raise WrongUseError("--stale finds its nights itself: leave --from and --to away")
+    chosen = many.stale(context) if stale else many.choose(context, _date(first), _date(last))
+    try:
+        summaries = many.run(
+            chosen, context, progress=progress, started=lambda day: progress.console.print(f"night {day}", highlight=False)
+        )
+    finally:
+        progress.close()
+    if as_json:
+        _print_json({"shop": shop, "nights": summaries})
+        return
+    console = Console()
+    for summary in summaries:
+        console.print(night_table(summary, settings.currency))
+    console.print(f"{len(summaries)} nights done." if summaries else "No night is stale: nothing to do.")
+
+
+@app.command()
+def simulate(
+    shop: ShopOption = "demo",
+    through: Annotated[str | None, typer.Option("--through", help="Last night to write, YYYY-MM-DD; the end of the shop's history by default.")] = None,
+    landing: LandingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the demo shop's landing files, night after night; each night answers the plan of the night before."""
+    from pipelines import night as nights
+    from pipelines.show import RichProgress
+
+    settings = load_shop(shop)
+    if settings.simulator is None:
+        raise WrongUseError(f"shop '{shop}' is not simulated: conf/shops/{shop}.yaml has no 'simulator'")
+    progress = RichProgress()
+    context = nights.open_context(settings, load_machine(), landing, note=progress.note)
+    last = _date(through) or nights.default_night(settings)
+    progress.stage("simulate")
+    try:
+        written = nights.simulate_until(last, context)
+    finally:
+        progress.close()
+    if as_json:
+        _print_json({"shop": shop, "landing": str(context.landing), "nights": [day.isoformat() for day in written]})
+    else:
+        Console().print(f"{len(written)} nights written to {context.landing}", highlight=False)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check Python, Java, disk, ports and configuration, and say what to do."""
+    from pipelines.doctor import examine, findings_table
+
+    findings = examine()
+    if as_json:
+        _print_json({"findings": [finding.as_dict() for finding in findings]})
+    else:
+        Console().print(findings_table(findings))
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _date(text: str | None) -> date | None:
+    from pipelines.night import check_night
+
+    return check_night(text) if text else None
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def main(run: Callable[[], Any] = app) -> None:
+    """Runs the command; a failure that a person can act on is one line on standard error, and its exit code."""
+    try:
+        run()
+    except NightmarketError as error:
+        sys.stderr.write(f"nightmarket: {' '.join(str(error).split())}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("nightmarket: stopped; nothing half-done was published; run again to go on\n")
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()
+

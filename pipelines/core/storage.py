@@ -1,0 +1,344 @@
+"""The store: where partitions lie, how they are staged, published by one atomic rename, locked and found stale.
+
+<root>/<shop>/<layer>/<table>/<partition>=YYYY-MM-DD/{part-*.parquet, _manifest.json}. The manifest is inside the folder,
+so that one rename publishes both. Nothing here knows what a table means.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.errors import LockedError, StorageError
+from pipelines.core.tables import ARTEFACTS, TABLES, Table
+
+MANIFEST = "_manifest.json"
+ABSENT = "absent"  # an input partition that was looked for and not there; its later arrival makes the reader stale
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a partition is made of. Holds no time and no run id: same inputs, same bytes.
+
+    `inputs` maps "table/YYYY-MM-DD" to the content hash that was read (or "absent"); `stale` names the inputs that have
+    changed since.
+    """
+
+    table: str
+    partition: str
+    rows: int
+    content_hash: str
+    inputs: dict[str, str]
+    code_version: str
+    config_hash: str
+    audit: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+
+def default_root() -> Path:
+    """Everything the program writes lies under NIGHTMARKET_ROOT, or var/ in the project."""
+    return Path(os.environ.get("NIGHTMARKET_ROOT", _PROJECT / "var")).resolve()
+
+
+@cache
+def code_version() -> str:
+    """Package version and a hash of the sources that make tables: a changed line makes tables out of date."""
+    digest = hashlib.sha256()
+    for folder in ("pipelines", "spark_jobs"):
+        for path in sorted((_PROJECT / folder).rglob("*.py")):
+            digest.update(path.relative_to(_PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"0.1.0+{digest.hexdigest()[:12]}"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over names and bytes of a folder's files, the manifest left out."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name != MANIFEST:
+            digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+class Store:
+    """The tables of one shop under one root."""
+
+    def __init__(self, root: Path, shop: str) -> None:
+        self.root = root
+        self.shop = shop
+        self.folder = root / shop
+
+    # -- reading
+
+    def partition(self, table: str, night: date) -> Path:
+        declared = _declared(table)
+        return self.folder / declared.layer / table / f"{declared.partition}={night.isoformat()}"
+
+    def manifest(self, table: str, night: date) -> Manifest | None:
+        """None where the partition is not published. Raises StorageError where its manifest cannot be read."""
+        path = self.partition(table, night) / MANIFEST
+        try:
+            return Manifest(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"{path}: damaged manifest ({error}); delete that folder and run the night again") from error
+
+    def nights(self, table: str) -> list[date]:
+        """Published partitions, sorted."""
+        declared = _declared(table)
+        found = (self.folder / declared.layer / table).glob(f"{declared.partition}=????-??-??")
+        return sorted(date.fromisoformat(p.name.partition("=")[2]) for p in found if (p / MANIFEST).exists())
+
+    def files(self, table: str, nights: Iterable[date]) -> list[Path]:
+        """Parquet files of those partitions that exist, in order."""
+        return [p for night in nights for p in sorted(self.partition(table, night).glob("part-*.parquet"))]
+
+    def inputs(self, table: str, nights: Iterable[date]) -> dict[str, str]:
+        """Lineage of reading these partitions: "table/YYYY-MM-DD" -> content hash, or "absent"."""
+        found = {}
+        for night in nights:
+            manifest = self.manifest(table, night)
+            found[f"{table}/{night.isoformat()}"] = manifest.content_hash if manifest else ABSENT
+        return found
+
+    def is_current(self, table: str, night: date, inputs: dict[str, str], config_hash: str) -> bool:
+        """True if the published partition was made from these inputs by this code under this configuration."""
+        manifest = self.manifest(table, night)
+        return (
+            manifest is not None
+            and not manifest.stale
+            and manifest.inputs == inputs
+            and manifest.config_hash == config_hash
+            and manifest.code_version == code_version()
+        )
+
+    # -- writing
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A private folder on the store's disk, gone afterwards. Folders that dead processes left are swept first."""
+        base = self.folder / ".staging"
+        with _writing(base):
+            base.mkdir(parents=True, exist_ok=True)
+            _sweep(base)
+            folder = base / f"{os.getpid()}-{time.monotonic_ns()}"
+            folder.mkdir()
+            alive = (folder / ".alive").open("w")
+            fcntl.flock(alive, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            alive.close()
+
+    def publish(
+        self,
+        table: str,
+        night: date,
+        staged: Path,
+        *,
+        rows: int,
+        inputs: dict[str, str],
+        config_hash: str,
+        audit: dict[str, Any] | None = None,
+        counts: dict[str, Any] | None = None,
+    ) -> Manifest:
+        """Writes the manifest into the staged folder and swaps it into place with one atomic rename."""
+        published = self.partition(table, night)
+        with _writing(published):
+            manifest = Manifest(
+                table=table,
+                partition=night.isoformat(),
+                rows=rows,
+                content_hash=content_hash(staged),
+                inputs=dict(sorted(inputs.items())),
+                code_version=code_version(),
+                config_hash=config_hash,
+                audit=audit or {},
+                counts=counts or {},
+            )
+            (staged / MANIFEST).write_text(manifest.to_json())
+            before = self.manifest(table, night)
+            replace_folder(staged, published)
+        if before is None or before.content_hash != manifest.content_hash:
+            self._mark_stale()
+        return manifest
+
+    def _mark_stale(self) -> None:
+        """Names, in every manifest that read something since changed, what has changed; transitively."""
+        manifests = {f"{m.table}/{m.partition}": m for m in self._all_manifests()}
+        current = {key: m.content_hash for key, m in manifests.items()}
+        stale: dict[str, list[str]] = {}
+        pending = True
+        while pending:
+            pending = False
+            for key, manifest in manifests.items():
+                changed = [
+                    name
+                    for name, digest in manifest.inputs.items()
+                    if name in stale or (name.partition("/")[0] in TABLES and current.get(name, ABSENT) != digest)
+                ]
+                if changed != stale.get(key, []):
+                    stale[key] = changed
+                    pending = True
+        for key, manifest in manifests.items():
+            changed = stale.get(key, [])
+            if changed != manifest.stale:
+                path = self.partition(manifest.table, date.fromisoformat(manifest.partition)) / MANIFEST
+                write_atomic(path, replace(manifest, stale=changed).to_json())
+
+    def _all_manifests(self) -> Iterator[Manifest]:
+        for table in (*TABLES, *ARTEFACTS):
+            for night in self.nights(table):
+                manifest = self.manifest(table, night)
+                if manifest:
+                    yield manifest
+
+    def stale_nights(self) -> list[date]:
+        """Nights with a published partition whose inputs have changed since, sorted."""
+        return sorted({date.fromisoformat(m.partition) for m in self._all_manifests() if m.stale})
+
+    @contextlib.contextmanager
+    def lock(self, name: str, *, wait: bool) -> Iterator[None]:
+        """One process at a time per name; the kernel frees it when the process dies, however it dies.
+
+        Raises LockedError when taken and `wait` is False.
+        """
+        path = self.folder / ".locks" / name
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                handle.seek(0)
+                raise LockedError(
+                    f"shop {self.shop}, {name}: process {handle.read().strip() or '?'} is working on it; "
+                    "wait for it to end, then run again"
+                ) from None
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+
+def window(night: date, n_nights: int) -> list[date]:
+    """The n nights that end with `night`, in order."""
+    return [night - timedelta(days=back) for back in range(n_nights - 1, -1, -1)]
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replaces a file so that readers see the old text or the new, never a part."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def replace_folder(staged: Path, published: Path) -> None:
+    """Puts `staged` where `published` is: one rename, or one atomic exchange where a folder is there already.
+
+    Both lie on one file system. What was there before is deleted after the exchange.
+    """
+    for path in (*staged.iterdir(), staged):
+        _fsync(path)
+    published.parent.mkdir(parents=True, exist_ok=True)
+    if published.exists():
+        _exchange(staged, published)
+        shutil.rmtree(staged)
+    else:
+        staged.rename(published)
+    _fsync(published.parent)
+
+
+def _exchange(left: Path, right: Path) -> None:
+    """renameat2(RENAME_EXCHANGE) on Linux, renamex_np(RENAME_SWAP) on macOS."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "darwin":
+        failed = libc.renamex_np(os.fsencode(left), os.fsencode(right), 2)
+    else:
+        at_cwd = -100
+        failed = libc.renameat2(at_cwd, os.fsencode(left), at_cwd, os.fsencode(right), 2)
+    if failed:
+        code = ctypes.get_errno()
+        if code == errno.EINVAL:
+            raise StorageError(f"{right.parent}: this file system cannot exchange folders atomically; use a local disk")
+        raise OSError(code, os.strerror(code), str(right))
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep(base: Path) -> None:
+    """Removes staging folders whose owner is dead: the lock on their .alive file is free."""
+    for folder in base.iterdir():
+        try:
+            with (folder / ".alive").open() as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        except FileNotFoundError:
+            # Just made (its owner is about to write .alive) or half swept: only an old one is litter.
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > 3600:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusal into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """What a person should know and do about a failed write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"{path}: the disk is full; nothing was published; free some space and run again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(f"{path}: no permission to write; check the owner of the folder or set NIGHTMARKET_ROOT")
+    return StorageError(f"{path}: {error.strerror or error}; nothing was published; run again once that is mended")
+
+
+def _declared(table: str) -> Table:
+    found = TABLES.get(table) or ARTEFACTS.get(table)
+    if found is None:
+        raise StorageError(f"no table '{table}'; declared are {', '.join((*TABLES, *ARTEFACTS))}")
+    return found

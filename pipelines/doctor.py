@@ -1,0 +1,113 @@
+"""`nightmarket doctor`: what this machine has, what the night needs, and what to do about the difference."""
+
+import os
+import shutil
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from pipelines.core.config import PROJECT, load_machine, load_shop
+from pipelines.core.errors import NightmarketError
+from pipelines.core.storage import default_root
+from pipelines.launch import java_version, require_java
+
+State = Literal["good", "note", "broken"]
+_PORTS = {8080: "Airflow", 5000: "MLflow"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `advice` is empty where there is nothing to do."""
+
+    what: str
+    state: State
+    found: str
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Looks at everything; changes nothing."""
+    return [_python(), _packages(), _java(), _disk(), *_ports(), *_configuration()]
+
+
+def findings_table(findings: list[Finding]) -> Table:
+    table = Table(title="nightmarket doctor", title_justify="left")
+    for column in ("what", "state", "found", "do"):
+        table.add_column(column, overflow="fold")
+    style = {"good": "green", "note": "yellow", "broken": "red"}
+    for finding in findings:
+        table.add_row(finding.what, f"[{style[finding.state]}]{finding.state}[/]", finding.found, finding.advice)
+    return table
+
+
+def _python() -> Finding:
+    version = sys.version.split()[0]
+    if sys.version_info < (3, 11):
+        return Finding("Python", "broken", version, "install Python 3.11 or newer, remove .venv and run make nightly")
+    return Finding("Python", "good", version)
+
+
+def _packages() -> Finding:
+    missing = [name for name in ("duckdb", "sqlframe", "pyarrow", "pandas") if find_spec(name) is None]
+    spec = find_spec("great_expectations")  # our own folder of that name makes an empty namespace where it is missing
+    if spec is None or spec.origin is None:
+        missing.append("great_expectations")
+    if missing:
+        return Finding("packages", "broken", f"missing: {', '.join(missing)}", "run make nightly, or pip install -r requirements.txt")
+    return Finding("packages", "good", "installed")
+
+
+def _java() -> Finding:
+    found = java_version()
+    told = f"Java {found}" if found else "none"
+    try:
+        require_java()
+    except NightmarketError as error:
+        needed = load_machine().engine == "spark"
+        return Finding("Java", "broken" if needed else "note", told, str(error))
+    return Finding("Java", "good", told)
+
+
+def _disk() -> Finding:
+    root = default_root()
+    there = next(path for path in (root, *root.parents) if path.exists())
+    free_mb = shutil.disk_usage(there).free >> 20
+    needed_mb = load_machine().min_free_disk_mb
+    if not os.access(there, os.W_OK):
+        return Finding("disk", "broken", f"{there} is not writable", "mend its owner, or set NIGHTMARKET_ROOT to a folder of yours")
+    if free_mb < needed_mb:
+        return Finding("disk", "broken", f"{free_mb} MB free at {there}", f"free some space: a night needs at least {needed_mb} MB")
+    return Finding("disk", "good", f"{free_mb // 1024} GB free at {there}")
+
+
+def _ports() -> list[Finding]:
+    findings = []
+    for port, user in _PORTS.items():
+        with socket.socket() as probe:
+            taken = probe.connect_ex(("127.0.0.1", port)) == 0
+        findings.append(
+            Finding(f"port {port}", "note", "taken", f"{user} will want it: stop what listens there, or name another port")
+            if taken
+            else Finding(f"port {port}", "good", f"free for {user}")
+        )
+    return findings
+
+
+def _configuration() -> list[Finding]:
+    folder = Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf"))
+    findings = []
+    for path in sorted((folder / "shops").glob("*.yaml")):
+        try:
+            load_shop(path.stem)
+            findings.append(Finding(f"shop {path.stem}", "good", str(path)))
+        except NightmarketError as error:
+            findings.append(Finding(f"shop {path.stem}", "broken", str(error), "mend that line"))
+    return findings

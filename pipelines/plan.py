@@ -1,0 +1,195 @@
+"""Makes campaign_plan: one row per customer, the strategy for tomorrow or why there is none.
+
+    nightmarket night --shop demo --date 2026-03-15
+
+The decision itself is pipelines/strategy/; this file reads the night's tables, calls it and writes the rows.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Shop, Strategy
+from pipelines.core.errors import NoDataError
+from pipelines.core.storage import Store
+from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
+from pipelines.strategy.candidates import NOTHING
+from pipelines.strategy.constraints import Customers
+from pipelines.strategy.explore import Decisions, explore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE = "campaign_plan"
+INPUTS = ("segments", "user_profiles", "channel_response", "catalog")  # the last two may be missing
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What was planned, for the manifest and the summary."""
+
+    rows: int
+    treated: int
+    control: int  # nothing by lot: the nightly control alone, without what capacity and budget took
+    holdout: int
+    cost_cents: int  # of the planned messages
+    expected_cost_cents: int  # with the discounts expected to be used, rounded up; at most the budget
+    by_channel: dict[str, dict[str, int]]  # channel -> customers, messages, cost_cents, capacity
+    by_constraint: dict[str, int]  # what bound each customer -> customers
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
+    """Writes staging/campaign_plan/part-00000.parquet. Raises NoDataError without the night's features."""
+    import pyarrow.parquet as pq
+
+    keys, segment_ids, customers = read_customers(night, shop, store)
+    decisions = explore(customers, shop.strategy, night)
+    folder = staging / TABLE
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(_rows(keys, segment_ids, decisions), folder / "part-00000.parquet", compression="zstd")
+    return _summary(decisions, shop.strategy)
+
+
+def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", np.ndarray, Customers]:
+    """Keys (n, sorted), segment ids (n,) and what the limits need to know of the customers of user_profiles."""
+    import pyarrow.compute as pc
+
+    profiles = _read(store, "user_profiles", night, C.USER_KEY, C.AVG_ORDER_CENTS, C.TOP_CATEGORY_ID)
+    segments = _read(store, "segments", night, C.USER_KEY, C.SEGMENT_ID)
+    for name, table in (("user_profiles", profiles), ("segments", segments)):
+        if table is None:
+            raise NoDataError(
+                f"shop {shop.shop}, {night}: no table {name}; the plan needs it: run the features stage first"
+            )
+    profiles = profiles.sort_by(C.USER_KEY)
+    keys = profiles[C.USER_KEY].combine_chunks()
+    where = pc.index_in(keys, value_set=segments[C.USER_KEY])
+    if where.null_count or len(segments) != len(keys):
+        raise NoDataError(
+            f"shop {shop.shop}, {night}: segments and user_profiles differ in customers; run the features stage again"
+        )
+    segment_ids = segments[C.SEGMENT_ID].take(where).to_numpy()
+
+    strategy = shop.strategy
+    spent = pc.fill_null(profiles[C.AVG_ORDER_CENTS], 0).to_numpy()
+    order_cents = np.where(spent > 0, spent, strategy.default_order_cents)
+    margin = _margins(
+        _read(store, "catalog", night, C.CATEGORY_ID, C.PRICE_CENTS, C.UNIT_COST_CENTS), profiles, strategy
+    )
+
+    shape = (len(keys), len(strategy.channels))
+    n_recent = np.zeros(shape, dtype=np.int64)
+    is_suppressed = np.zeros(shape, dtype=bool)
+    has_complained = np.zeros(shape, dtype=bool)
+    history = _read(
+        store, "channel_response", night,
+        C.USER_KEY, C.CHANNEL, C.N_DELIVERIES_CAP_WINDOW, C.N_COMPLAINTS, C.IS_SUPPRESSED,
+    )  # fmt: skip
+    for i, channel in enumerate(strategy.channels if history is not None else ()):
+        mine = history.filter(pc.equal(history[C.CHANNEL], channel.id))
+        row = pc.index_in(mine[C.USER_KEY], value_set=keys)
+        known = pc.is_valid(row)
+        mine, row = mine.filter(known), row.filter(known).to_numpy()
+        n_recent[row, i] = pc.fill_null(mine[C.N_DELIVERIES_CAP_WINDOW], 0).to_numpy()
+        is_suppressed[row, i] = pc.fill_null(mine[C.IS_SUPPRESSED], False).to_numpy()
+        has_complained[row, i] = pc.fill_null(mine[C.N_COMPLAINTS], 0).to_numpy() > 0
+    customers = Customers(tuple(keys.to_pylist()), order_cents, margin, n_recent, is_suppressed, has_complained)
+    return keys, segment_ids, customers
+
+
+def _read(store: Store, table: str, night: date, *columns: str) -> Any:
+    """The night's rows of a table, or None where it has no partition."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = store.files(table, [night])
+    # partitioning=None: the folder's name must not come back as a column
+    parts = [pq.read_table(file, columns=list(columns), partitioning=None) for file in files]
+    return pa.concat_tables(parts) if parts else None
+
+
+def _margins(catalog: Any, profiles: Any, strategy: Strategy) -> np.ndarray:
+    """(n,) percent: margin of the category that each customer looks at most, all its items together.
+
+    Items without price or unit cost tell nothing; a category without any that do has the default margin.
+    """
+    import pyarrow.compute as pc
+
+    margins = np.full(len(profiles), float(strategy.default_margin_percent))
+    if catalog is None:
+        return margins
+    told = catalog.filter(pc.and_kleene(pc.is_valid(catalog[C.UNIT_COST_CENTS]), pc.greater(catalog[C.PRICE_CENTS], 0)))
+    sums = told.group_by(C.CATEGORY_ID).aggregate([(C.PRICE_CENTS, "sum"), (C.UNIT_COST_CENTS, "sum")])
+    price = sums[f"{C.PRICE_CENTS}_sum"].to_numpy()
+    percent = 100 * (price - sums[f"{C.UNIT_COST_CENTS}_sum"].to_numpy()) / price
+    where = pc.index_in(profiles[C.TOP_CATEGORY_ID], value_set=sums[C.CATEGORY_ID], skip_nulls=True)
+    known = pc.is_valid(where).to_numpy()
+    margins[known] = percent[where.drop_null().to_numpy()]
+    return margins
+
+
+def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions) -> "pa.Table":
+    """The plan in the declared columns, order and types; texts are looked up, not formatted row by row."""
+    import pyarrow as pa
+
+    types = {STRING: pa.string(), BIGINT: pa.int64(), DOUBLE: pa.float64(), BOOLEAN: pa.bool_()}
+    schema = pa.schema([(name, types[kind]) for name, kind in TABLES[TABLE].columns.items()])
+    found = decisions.candidates
+
+    def chosen(values: list[Any], nothing: Any, positions: np.ndarray = decisions.strategy) -> Any:
+        return pa.array([*values, nothing]).take(pa.array(np.where(positions < 0, len(values), positions)))
+
+    names = [candidate.strategy_id for candidate in found]
+    columns = {
+        C.USER_KEY: keys,
+        C.SEGMENT_ID: segment_ids,
+        C.STRATEGY_ID: chosen(names, NOTHING),
+        C.OFFER: chosen([c.offer for c in found], ""),
+        C.DISCOUNT_PERCENT: chosen([c.discount_percent for c in found], 0),
+        C.CHANNEL: chosen([c.channel for c in found], ""),
+        C.SEND_WINDOW: chosen([c.send_window for c in found], ""),
+        C.FREQUENCY: chosen([c.frequency for c in found], 0),
+        C.CREATIVE_STYLE: chosen([c.creative_style for c in found], ""),
+        C.COST_CENTS: chosen([c.message_cost_cents for c in found], 0),
+        C.IS_HOLDOUT: decisions.is_holdout,
+        C.PROPENSITY: decisions.propensity,
+        C.N_ALLOWED: decisions.n_allowed,
+        C.RUNNER_UP_STRATEGY_ID: chosen(names, NOTHING, decisions.runner_up),
+        C.BINDING_CONSTRAINT: pa.array(decisions.constraint_texts).take(pa.array(decisions.constraint)),
+        C.WHY: pa.array(decisions.why_texts, pa.string()).take(pa.array(decisions.why)),
+    }
+    return pa.table([pa.array(columns[name]).cast(schema.field(name).type) for name in schema.names], schema=schema)
+
+
+def _summary(decisions: Decisions, strategy: Strategy) -> PlanResult:
+    planned = np.bincount(decisions.strategy + 1, minlength=len(decisions.candidates) + 1)[1:].tolist()
+    by_channel = {
+        channel.id: {"customers": 0, "messages": 0, "cost_cents": 0, "capacity": channel.capacity_per_night}
+        for channel in strategy.channels
+    }
+    for candidate, customers in zip(decisions.candidates, planned, strict=True):
+        channel = by_channel[candidate.channel]
+        channel["customers"] += customers
+        channel["messages"] += customers * candidate.frequency
+        channel["cost_cents"] += customers * candidate.message_cost_cents
+    bound = np.bincount(decisions.constraint, minlength=len(decisions.constraint_texts)).tolist()
+    got_nothing = (decisions.strategy < 0) & ~decisions.is_holdout
+    by_lot = decisions.constraint == decisions.constraint_texts.index("control")
+    return PlanResult(
+        rows=len(decisions.strategy),
+        treated=sum(planned),
+        control=int((got_nothing & by_lot).sum()),
+        holdout=int(decisions.is_holdout.sum()),
+        cost_cents=sum(channel["cost_cents"] for channel in by_channel.values()),
+        expected_cost_cents=int(np.ceil(decisions.expected_cost_cents.sum() - 1e-6)),
+        by_channel=by_channel,
+        by_constraint={text: n for text, n in zip(decisions.constraint_texts, bound, strict=True) if n},
+    )

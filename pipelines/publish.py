@@ -1,0 +1,30 @@
+"""The publish stage: the plan as the shop receives it, one CSV file per channel and a manifest, in the store and on S3."""
+
+from datetime import date
+
+from pipelines.export import export
+from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
+
+
+def run(night: date, context: Context) -> StageResult:
+    """Publishes plan_export of the night and sends it to `s3.publish` if the shop has one, its manifest last."""
+    shop, store = context.shop, context.store
+    result = StageResult("publish")
+    inputs = store.inputs("campaign_plan", [night])
+    config_hash = digest_of(shop.strategy)
+    if not context.force and store.is_current("plan_export", night, inputs, config_hash):
+        manifest = store.manifest("plan_export", night)
+        assert manifest is not None  # noqa: S101 - just seen by is_current
+        result.add(manifest, made=False)
+    else:
+        with store.staging() as staging:
+            folder = staging / "plan_export"
+            counts = export(store.partition("campaign_plan", night) / "part-00000.parquet", shop, night, folder)
+            rows = sum(file["rows"] for file in counts["files"].values())
+            audit_and_publish([Staged("plan_export", night, folder, rows, inputs, config_hash, counts)], context, result)
+    if shop.s3 and shop.s3.publish:
+        from pipelines.s3_send import send
+
+        sent = send(shop.s3, store.partition("plan_export", night), f"{shop.shop}/{night.isoformat()}")
+        result.counts = {"sent": len(sent.sent), "unchanged": len(sent.unchanged)}
+    return result

@@ -1,0 +1,65 @@
+"""What a person sees in the terminal: progress per stage, and the table at the end of a night."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+
+class RichProgress:
+    """A line per stage on standard error, with what it works on while it works."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stderr)
+        self._status: Status | None = None
+        self._stage = ""
+
+    def stage(self, name: str) -> None:
+        self._stage = name
+        self._status = self.console.status(f"{name} ...")
+        self._status.start()
+
+    def note(self, text: str) -> None:
+        if self._status:
+            self._status.update(f"{self._stage}: {text}")
+
+    def done(self, name: str, seconds: float, made: int) -> None:
+        self.close()
+        what = f"{made} made" if made else "up to date"
+        self.console.print(f"  {name:<9} {seconds:6.1f} s  {what}", highlight=False)
+
+    def close(self) -> None:
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+
+def night_table(summary: dict[str, Any], currency: str) -> Table:
+    """Lines, audits, segments, plan: the end of a night at one look."""
+    table = Table(title=f"{summary['shop']}, night {summary['night']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, lines in (("lines that arrived", summary), ("lines of this night", summary["night_lines"])):
+        table.add_row(
+            name,
+            f"{lines['lines_read']:,} read = {lines['clean']:,} clean + {lines['duplicate']:,} duplicate + {lines['quarantined']:,} quarantined",
+        )
+    audits = summary["audits"]
+    table.add_row("audits", f"{audits['tables']} tables, {audits['expectations']} expectations, {audits['failed']} failed")
+    segments = summary["segments"].get("segments", {})
+    table.add_row("segments", ", ".join(f"{name} ({n:,})" for name, n in segments.items()) or "none")
+    plan = summary["plan"]
+    table.add_row(
+        "plan", f"{plan['rows']:,} of {plan['customers']:,} customers, cost {plan['cost']:,.2f} {currency}, holdout {plan['holdout']:,}"
+    )
+    table.add_row("report", summary["report"])
+    return table
+
+
+def next_steps(summary: dict[str, Any]) -> str:
+    """What a person may do now."""
+    if summary["stale_nights"]:
+        return f"Late events changed earlier nights; run: nightmarket backfill --shop {summary['shop']} --stale"
+    return f"Open the report; then the next night: nightmarket night --shop {summary['shop']} --date <the day after>"

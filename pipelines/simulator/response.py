@@ -1,0 +1,140 @@
+"""Potential outcomes: what a customer does tonight under a strategy, and what the same customer does when left alone.
+
+`tonight` draws everything that no message changes: the basket in mind, the chance of buying it, and one uniform per
+outcome. `respond` turns a strategy into probabilities. An outcome happens where the uniform is below its probability,
+so all strategies (and no contact) meet the same customer with the same luck: common random numbers.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipelines.simulator.draws import Bools, Floats, Ints, sigmoid, uniform
+from pipelines.simulator.world import World
+
+_STYLES = {"plain": -1.0, "warm": 1.0}
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What a strategy does to a customer. Hours are local; `frequency` is messages per cap window."""
+
+    discount_percent: int
+    channel: str
+    from_hour: int
+    to_hour: int
+    frequency: int = 1
+    creative_style: str = "plain"
+
+
+@dataclass(frozen=True)
+class Tonight:
+    """One night before any message, one entry per customer."""
+
+    night: int
+    wish_items: Ints  # [customer, wish]
+    ripeness: Floats  # [customer, wish], 0 to 1
+    basket: Ints  # [customer, 2]: items that would be bought; -1 for none
+    quantity: Ints  # of the first item
+    piece_cents: Ints  # [customer, 2]: price of one piece before any discount; 0 where there is no second item
+    purchase_logit: Floats  # without contact
+    luck: dict[str, Floats]  # outcome -> uniform
+
+    def order_cents(self, who: Ints, discount_percent: int) -> Ints:
+        """What the basket costs at a discount, [n]; rounded per piece, as the till does."""
+        pieces = discounted(self.piece_cents[who], discount_percent)
+        return pieces[:, 0] * self.quantity[who] + pieces[:, 1]
+
+
+@dataclass(frozen=True)
+class Response:
+    """Probabilities, one entry per customer asked about, and what the basket would cost."""
+
+    click: Floats
+    purchase: Floats
+    complaint: Floats
+    unsubscribe: Floats
+    order_cents: Ints
+
+    def happens(self, tonight: Tonight, who: Ints) -> dict[str, Bools]:
+        """Which outcomes come true for `who`, by name."""
+        names = ("click", "purchase", "complaint", "unsubscribe")
+        return {name: tonight.luck[name][who] < getattr(self, name) for name in names}
+
+
+def discounted(cents: Ints, percent: ArrayLike) -> Ints:
+    """Prices after a discount, in whole cents."""
+    return np.round(cents * (1.0 - np.asarray(percent) / 100)).astype(np.int64)
+
+
+def tonight(world: World, night: int) -> Tonight:
+    """The night (ordinal) of every customer before any message; pure in (seed, night)."""
+    people, seed = world.customers, world.seed
+    who = np.arange(people.size)
+    items, ripeness = people.wishes(world.catalogue, night, who)
+    order = np.argsort(-ripeness, axis=1, kind="stable")
+    first, second = items[who, order[:, 0]], items[who, order[:, 1]]
+    adds = (uniform(seed, "second item", night, who) < 0.2) & (first != second)
+    basket = np.stack([first, np.where(adds, second, -1)], axis=1)
+    quantity = 1 + (uniform(seed, "quantity", night, who) < 0.1)
+    prices = world.catalogue.prices(night)
+    # A markdown tempts those who watch prices.
+    markdown = 1.0 - prices[first] / np.maximum(world.catalogue.base_price_cents[first], 1)
+    ripe = ripeness[who, order[:, 0]]
+    logit = people.appetite + 1.2 * (ripe - 0.7) + 3.0 * people.sensitivity * markdown + _weekday(world, night)
+    names = ("click", "purchase", "complaint", "unsubscribe", "bounce", "active")
+    return Tonight(
+        night=night,
+        wish_items=items,
+        ripeness=ripeness,
+        basket=basket,
+        quantity=quantity,
+        piece_cents=np.stack([prices[first], np.where(adds, prices[second], 0)], axis=1),
+        purchase_logit=logit,
+        luck={name: uniform(seed, f"luck {name}", night, who) for name in names},
+    )
+
+
+def is_active(world: World, evening: Tonight) -> Bools:
+    """Who comes to the shop tonight unasked, [customer]."""
+    chance = world.customers.activity * (1.0 + 0.6 * _weekday(world, evening.night))
+    return evening.luck["active"] < np.clip(chance, 0.0, 1.0)
+
+
+def respond(world: World, evening: Tonight, who: Ints, treatment: Treatment | None, fatigue: Floats) -> Response:
+    """Potential outcomes of `who` under a treatment (None: no contact); `fatigue` has one entry per customer of `who`.
+
+    A message moves the logit of buying by reach x (interest + discount for the price-sensitive), less what contact
+    costs with people who dislike it. Reach falls with fatigue and rises with a window that the customer is around in.
+    """
+    people = world.customers
+    logit = evening.purchase_logit[who]
+    if treatment is None:
+        nothing = np.zeros(len(who))
+        return Response(nothing, sigmoid(logit), nothing, nothing, evening.order_cents(who, 0))
+    presence = people.presence(treatment.from_hour - 0.5, treatment.to_hour + 1.5)[who]
+    reach = people.response(treatment.channel)[who] * (0.4 + 0.9 * presence) * np.exp(-fatigue / people.patience[who])
+    style = _STYLES.get(treatment.creative_style, 0.0) * people.warmth[who]
+    depth = 1.0 - np.exp(-treatment.discount_percent / 14.0)  # of the discount, saturating
+    bargain = people.sensitivity[who] * depth
+    repeat = 0.12 * (treatment.frequency - 1)
+    dislike = people.reactance[who] * (0.5 + fatigue)
+    pull = reach * (0.22 + 0.16 * style + 1.6 * bargain) * (1.0 + repeat)
+    push = 1.2 * np.tanh(pull / 1.2) - dislike  # no message makes a buyer of everybody
+    interest = np.log(reach + 0.05) + 0.35 * style + 1.1 * bargain + 1.2 * (people.activity[who] - 0.4)
+    annoyance = 1.1 * fatigue / people.patience[who] + 1.5 * dislike + 0.6 * (1.0 - presence) + 3.0 * repeat
+    return Response(
+        click=sigmoid(-2.1 + 1.1 * interest + repeat - 0.5 * dislike),
+        purchase=sigmoid(logit + push),
+        complaint=sigmoid(-7.4 + annoyance),
+        unsubscribe=sigmoid(-6.0 + annoyance - 0.8 * bargain),
+        order_cents=evening.order_cents(who, treatment.discount_percent),
+    )
+
+
+def _weekday(world: World, night: int) -> Floats:
+    """What the weekday adds to the logit, [customer]: weekends up for most, Mondays down."""
+    day = date.fromordinal(night).weekday()
+    return world.customers.weekend + 0.25 if day >= 5 else np.full(world.customers.size, -0.1 if day == 0 else 0.0)

@@ -1,0 +1,82 @@
+"""What would have happened: every strategy's outcome for every customer, no contact included, told to an evaluator.
+
+For evaluators only. Nothing that plans, trains or scores may import this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.config import Shop
+from pipelines.core.errors import NoDataError
+from pipelines.simulator.draws import Bools, Floats
+from pipelines.simulator.response import Treatment, respond, tonight
+from pipelines.simulator.state import load_state
+from pipelines.simulator.world import build_world
+
+
+@dataclass(frozen=True)
+class PotentialOutcomes:
+    """Arrays [customer, strategy]; column 0 is no contact, column k is `strategies[k - 1]`, delivered.
+
+    Probabilities tonight, then what the night's luck makes of them. The luck is shared by all columns of a row.
+    """
+
+    user_ids: tuple[str, ...]
+    strategies: tuple[Treatment, ...]
+    click: Floats
+    purchase: Floats
+    complaint: Floats
+    unsubscribe: Floats
+    spend_cents: Floats  # expected: probability of buying x what the basket costs under the strategy
+    clicked: Bools
+    bought: Bools
+    complained: Bools
+    unsubscribed: Bools
+    spent_cents: NDArray[np.int64]
+
+
+def potential_outcomes(
+    shop: Shop, night: date, user_ids: Sequence[str], strategies: Sequence[Treatment], landing: Path | None = None
+) -> PotentialOutcomes:
+    """Potential outcomes of `user_ids` on a night.
+
+    With `landing` the customers are as tired as the messages of earlier nights left them; without, all are rested.
+    Raises NoDataError for an id that is no customer, LandingError where the state of the night before is lost.
+    """
+    world = build_world(shop)
+    place = {user_id: k for k, user_id in enumerate(world.customers.ids.tolist())}
+    unknown = [user_id for user_id in user_ids if user_id not in place]
+    if unknown:
+        raise NoDataError(f"'{unknown[0]}' is no customer of shop '{shop.shop}' ({len(unknown)} such); ask for its own")
+    who = np.array([place[user_id] for user_id in user_ids], dtype=np.int64)
+    fatigue = np.zeros(len(who))
+    if landing is not None and night.toordinal() > world.first_night:
+        fatigue = load_state(landing, night - timedelta(days=1), world).fatigue[who]
+    evening = tonight(world, night.toordinal())
+    columns = [respond(world, evening, who, treatment, fatigue) for treatment in (None, *strategies)]
+    facts = [column.happens(evening, who) for column in columns]
+
+    def happened(name: str) -> Bools:
+        return np.stack([fact[name] for fact in facts], axis=1)
+
+    order = np.stack([column.order_cents for column in columns], axis=1)
+    purchase = np.stack([column.purchase for column in columns], axis=1)
+    return PotentialOutcomes(
+        user_ids=tuple(user_ids),
+        strategies=tuple(strategies),
+        click=np.stack([column.click for column in columns], axis=1),
+        purchase=purchase,
+        complaint=np.stack([column.complaint for column in columns], axis=1),
+        unsubscribe=np.stack([column.unsubscribe for column in columns], axis=1),
+        spend_cents=purchase * order,
+        clicked=happened("click"),
+        bought=happened("purchase"),
+        complained=happened("complaint"),
+        unsubscribed=happened("unsubscribe"),
+        spent_cents=happened("purchase") * order,
+    )

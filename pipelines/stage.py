@@ -1,0 +1,116 @@
+"""What every stage is given and gives back, and the one way from a staged folder to a published table: audit, then rename."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.config import Machine, Settings, Shop
+from pipelines.core.errors import AuditError
+from pipelines.core.storage import Manifest, Store
+from pipelines.core.tables import ARTEFACTS
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of one night: the shop, where it runs, its store and landing folder."""
+
+    shop: Shop
+    machine: Machine
+    store: Store
+    landing: Path
+    force: bool = False  # compute again what is up to date
+    progress: Callable[[str], None] = lambda text: None
+
+    @property
+    def docs(self) -> Path:
+        """Pages of broken audits; pages of raw tables show rules and counts, never values."""
+        return self.store.folder / "reports" / "audits"
+
+    @property
+    def failures(self) -> Path:
+        """Failing rows, in the raw layer because rows of raw tables hold raw text."""
+        return self.store.folder / "raw" / "failing_rows"
+
+
+@dataclass
+class StageResult:
+    """What a stage published (or found up to date): table states by "name", audits, counts of its own."""
+
+    stage: str
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
+    n_made: int = 0  # partitions made anew; 0: all was up to date
+
+    def add(self, manifest: Manifest, *, made: bool = True) -> None:
+        self.manifests[f"{manifest.table}/{manifest.partition}"] = manifest
+        self.n_made += made
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A partition that waits for its audit."""
+
+    table: str
+    night: date
+    folder: Path
+    rows: int
+    inputs: dict[str, str]
+    config_hash: str
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+def digest_of(*parts: Any) -> str:
+    """Short hash of the configuration that a stage depends on, and of nothing else."""
+    return _Parts(parts=[part.model_dump(mode="json") if isinstance(part, Settings) else part for part in parts]).digest
+
+
+class _Parts(Settings):
+    parts: list[Any]
+
+
+def audit_and_publish(staged: list[Staged], context: Context, result: StageResult) -> None:
+    """Audits all staged partitions of a stage, then publishes all; one failing audit and none is published."""
+    from pipelines.audit import audit, explain
+
+    reports = {}
+    for part in staged:
+        if part.table in ARTEFACTS:
+            continue
+        files = sorted(part.folder.glob("part-*.parquet"))
+        reports[(part.table, part.night)] = audit(
+            part.table, files, docs=context.docs, failures=context.failures, night=part.night
+        )
+    broken = [report for report in reports.values() if not report.success]
+    if broken:
+        raise AuditError(explain(broken))
+    for part in staged:
+        report = reports.get((part.table, part.night))
+        outcome = {"suite": report.suite, "success": True, "n_expectations": report.n_expectations, "n_failed": 0} if report else {}
+        result.add(
+            context.store.publish(
+                part.table,
+                part.night,
+                part.folder,
+                rows=part.rows,
+                inputs=part.inputs,
+                config_hash=part.config_hash,
+                audit=outcome,
+                counts=part.counts,
+            )
+        )
+
+
+def engine_spec(context: Context, threads: int | None = None) -> dict[str, Any]:
+    """The `engine` entry of a job's spec."""
+    machine = context.machine
+    return {
+        "name": machine.engine,
+        "threads": machine.threads if threads is None else threads,
+        "memory_gb": machine.memory_gb,
+        "partitions": machine.partitions,
+        "master": machine.spark_master,
+        "conf": machine.spark_conf,
+    }
+

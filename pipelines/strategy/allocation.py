@@ -1,0 +1,104 @@
+"""How probable each strategy is for each group, so that the night's capacity and budget hold for every lot drawn.
+
+The wish is: nothing with the control's probability, else every allowed strategy alike. Where the expected use of a
+channel is above its capacity, the channel's probabilities are scaled down; then, where the expected cost is above the
+budget, those of everything that costs. What is taken away becomes 'nothing', under the name of what took it. The
+limits are lowered beforehand by what rounding whole customers can add (see pipelines/strategy/rounding.py).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.core.config import Strategy
+from pipelines.strategy.candidates import Arm
+from pipelines.strategy.constraints import Groups
+
+_SLACK = 1e-6  # messages, or the dearest strategies: far above what floating point adds up to
+_DEAR_SHARE = 0.1  # one customer may not cost more of the budget than this
+
+
+@dataclass(frozen=True)
+class Design:
+    """The lottery of a night: g groups, a arms, then control, budget, and one capacity per channel."""
+
+    cells: np.ndarray  # (g, a + 2 + c) float64: probability of each arm, then of nothing by cause; rows add up to 1
+    causes: tuple[str, ...]  # a + 2 + c: "" for arms, else the binding constraint of that cell
+    weights: tuple[np.ndarray, ...]  # scarce limits, first given up first: each (g, a + 2 + c), one customer's use
+    cost_cents: np.ndarray  # (g, a) float64, messages and expected discounts of one customer, order value rounded up
+    n_allowed: np.ndarray  # (g,) int64 strategies
+
+    @property
+    def nothing(self) -> np.ndarray:
+        """(g,) probability of getting nothing."""
+        return self.cells[:, [cause != "" for cause in self.causes]].sum(axis=1)
+
+
+def design(groups: Groups, strategy: Strategy, arms: list[Arm]) -> Design:
+    """The night's probabilities. Groups that may be sent nothing at all get 'control' with probability 1."""
+    channels = strategy.channels
+    channel_of = np.array([arm.channel for arm in arms], dtype=np.int64)
+    frequency = np.array([arm.frequency for arm in arms], dtype=np.float64)
+    n_members = np.array([len(arm.members) for arm in arms], dtype=np.int64)
+    cost = np.array([arm.message_cost_cents for arm in arms]) + np.outer(
+        groups.order_cents, np.array([arm.discount_share for arm in arms])
+    )
+    n_allowed = (groups.allowed * n_members).sum(axis=1)
+    wish = (1 - strategy.control_percent / 100) * groups.allowed * n_members / np.maximum(n_allowed, 1)[:, None]
+
+    # A limit that no lot could cross needs nothing kept back. Of the others, the later one is given up in rounding, the
+    # less it keeps back: the budget, where the pieces are largest, is last, after the smallest capacity.
+    budget = strategy.nightly_budget_cents
+    most = np.where(groups.allowed, frequency, 0.0)
+    scarce = [i for i, c in enumerate(channels) if _at_most(groups, most * (channel_of == i)) > c.capacity_per_night]
+    scarce.sort(key=lambda i: (-channels[i].capacity_per_night, i))
+    is_budget_scarce = _at_most(groups, cost * groups.allowed) > budget
+    n_limits = len(scarce) + is_budget_scarce
+
+    send = wish.copy()
+    for rank, i in enumerate(scarce):
+        mine = channel_of == i
+        fits = mine & (frequency <= channels[i].capacity_per_night)
+        send[:, mine & ~fits] = 0
+        # Rounding adds less than (limits not yet given up) x (messages of one customer), and messages are whole.
+        kept_back = (n_limits - rank) * frequency[fits].max(initial=0) - 1
+        limit = max(channels[i].capacity_per_night - max(kept_back, 0) - _SLACK, 0)
+        use = (groups.size @ send[:, mine]) @ frequency[mine]
+        send[:, mine] *= min(1.0, limit / use) if use > 0 else 1.0
+    by_capacity = wish - send
+
+    paid = send
+    if is_budget_scarce:
+        paid = np.where(_affordable(cost, groups.allowed, budget), send, 0.0)
+        limit = max(budget - cost[paid > 0].max(initial=0) * (1 + _SLACK), 0)
+        total = groups.size @ (paid * cost).sum(axis=1)
+        if total > limit:
+            paid = np.where(cost > 0, paid * (limit / total), paid)
+    by_budget = send - paid
+
+    lost = [by_capacity[:, channel_of == i].sum(axis=1, keepdims=True) for i in range(len(channels))]
+    control = np.zeros((len(paid), 1))
+    cells = np.concatenate([paid, control, by_budget.sum(axis=1, keepdims=True), *lost], axis=1)
+    cells[:, len(arms)] = np.maximum(1 - cells.sum(axis=1), 0)  # control, free of rounding error in the sum
+    causes = ("",) * len(arms) + ("control", "budget", *(f"capacity:{channel.id}" for channel in channels))
+    padding = len(causes) - len(arms)
+    weights = [
+        np.broadcast_to(np.pad(np.where(channel_of == i, frequency, 0.0), (0, padding)), cells.shape) for i in scarce
+    ]
+    if is_budget_scarce:
+        weights.append(np.pad(cost, ((0, 0), (0, padding))))
+    return Design(cells, causes, tuple(weights), cost, n_allowed)
+
+
+def _at_most(groups: Groups, use: np.ndarray) -> float:
+    """What all customers together could use of a limit: `use` (g, a) of one customer per arm."""
+    return float(groups.size @ use.max(axis=1, initial=0))
+
+
+def _affordable(cost: np.ndarray, allowed: np.ndarray, budget_cents: int) -> np.ndarray:
+    """(g, a) bool: costs no more than a tenth of the budget, or as little as the cheapest that costs anything.
+
+    Without this one outlier's order value would set the margin that the whole budget keeps for rounding.
+    """
+    cheapest = cost[allowed & (cost > 0)].min(initial=np.inf)
+    return cost <= min(max(budget_cents * _DEAR_SHARE, cheapest if np.isfinite(cheapest) else 0), budget_cents)

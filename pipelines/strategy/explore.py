@@ -1,0 +1,192 @@
+"""The plan of a shop without campaign history: strategies drawn by lot among those allowed, exact propensities logged.
+
+1. The holdout is left out, by stable hash.
+2. Customers whom no limit tells apart form a group; a group's wish is uniform over its allowed strategies.
+3. Channels and budget scale the wishes down before any lot is drawn (allocation.py).
+4. A group's expected counts become whole numbers, without bias and within all limits (rounding.py).
+5. These are dealt to the group's customers in the order of their own random numbers, so that every customer of a group
+   is as likely as any other to get each card: P(strategy | customer) is the group's probability exactly.
+
+Lots of different customers are not independent (a card dealt to one is gone for the others), which narrows the
+variance of averages; each customer's own propensity is exact.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from pipelines.core.config import Strategy
+from pipelines.core.errors import NightmarketError
+from pipelines.strategy.allocation import Design, design
+from pipelines.strategy.candidates import Arm, Candidate, arms, candidates
+from pipelines.strategy.constraints import RULES, Customers, Groups, group_customers
+from pipelines.strategy.holdout import is_holdout, night_draws, night_generator
+from pipelines.strategy.rounding import round_unbiased
+
+HOLDOUT, UNBOUND, NO_STRATEGY = "holdout", "none", "no_strategy"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """One decision per customer, n of them; texts are told once and referred to by position."""
+
+    candidates: tuple[Candidate, ...]
+    strategy: np.ndarray  # (n,) int64, position in candidates, -1: nothing
+    runner_up: np.ndarray  # (n,) int64, position in candidates, -1: none
+    is_holdout: np.ndarray  # (n,) bool
+    propensity: np.ndarray  # (n,) float64, of what the customer got, nothing included
+    n_allowed: np.ndarray  # (n,) int64 strategies, before capacity and budget; 0 for the holdout
+    constraint: np.ndarray  # (n,) int64, position in constraint_texts
+    constraint_texts: tuple[str, ...]
+    why: np.ndarray  # (n,) int64, position in why_texts
+    why_texts: tuple[str, ...]
+    expected_cost_cents: np.ndarray  # (n,) float64, messages and expected discounts
+
+
+def explore(customers: Customers, strategy: Strategy, night: date) -> Decisions:
+    """Draws the night's lots. Same customers (in any order), strategy and night: same decisions."""
+    found = candidates(strategy)
+    deck = arms(found, strategy)
+    held = is_holdout(customers.user_keys, strategy.seed, strategy.holdout_percent)
+    groups = group_customers(customers, held, strategy, deck)
+    lottery = design(groups, strategy, deck)
+    random = night_generator(strategy.seed, night)
+    counts = round_unbiased(
+        groups.size[:, None] * lottery.cells, lottery.weights, lambda chance: bool(random.random() < chance)
+    )
+    _check_limits(counts, groups, lottery, strategy, deck)
+    draws = night_draws(customers.user_keys, strategy.seed, night)
+    cell = _deal(groups, counts, draws[:, 0])
+    return _decisions(customers, found, deck, held, groups, lottery, cell, draws)
+
+
+def _deal(groups: Groups, counts: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    """(n,) int64: the column of `counts` (g, j) that each customer gets, -1 where left out; lowest draws come first."""
+    cell = np.full(len(draw), -1, dtype=np.int64)
+    order = np.lexsort((draw, groups.group_of))
+    order = order[groups.group_of[order] >= 0]
+    cell[order] = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel())
+    return cell
+
+
+def _check_limits(counts: np.ndarray, groups: Groups, lottery: Design, strategy: Strategy, deck: list[Arm]) -> None:
+    """What allocation and rounding promise, held against the whole numbers; a failure is a fault of this program."""
+    sent = counts[:, : len(deck)]
+    wrong = []
+    if not np.array_equal(counts.sum(axis=1), groups.size):
+        wrong.append("a group has not one card per customer")
+    if sent[~groups.allowed].any():
+        wrong.append("a strategy that is not allowed")
+    for i, channel in enumerate(strategy.channels):
+        use = sum(arm.frequency * int(sent[:, a].sum()) for a, arm in enumerate(deck) if arm.channel == i)
+        if use > channel.capacity_per_night:
+            wrong.append(f"{use} messages on {channel.id}, capacity {channel.capacity_per_night}")
+    cost = float((sent * lottery.cost_cents).sum())
+    if cost > strategy.nightly_budget_cents + 1e-6:
+        wrong.append(f"{cost:.0f} cents, budget {strategy.nightly_budget_cents}")
+    if wrong:
+        raise NightmarketError(
+            f"the plan broke its own limits: {'; '.join(wrong)}; nothing is planned, report this fault"
+        )
+
+
+def _decisions(
+    customers: Customers,
+    found: list[Candidate],
+    deck: list[Arm],
+    held: np.ndarray,
+    groups: Groups,
+    lottery: Design,
+    cell: np.ndarray,
+    draws: np.ndarray,
+) -> Decisions:
+    """Turns cells into strategies, runners-up and reasons; `cell` (n,) is -1 for the holdout."""
+    n_members = np.array([len(arm.members) for arm in deck], dtype=np.int64)
+    members = np.array([member for arm in deck for member in arm.members], dtype=np.int64)
+    before = np.concatenate([[0], np.cumsum(n_members)])  # where an arm's members start
+    group = np.maximum(groups.group_of, 0)
+    inside = ~held
+    sent = inside & (cell < len(deck))
+    arm = np.where(sent, cell, 0)
+
+    chosen = np.full(len(cell), -1, dtype=np.int64)
+    runner_up = np.full(len(cell), -1, dtype=np.int64)
+    propensity = np.ones(len(cell))
+    n_allowed = np.zeros(len(cell), dtype=np.int64)
+    expected_cost = np.zeros(len(cell))
+    if len(groups.size):
+        n_allowed[inside] = lottery.n_allowed[group[inside]]
+        propensity[inside] = lottery.nothing[group[inside]]
+    if sent.any():
+        size = n_members[arm[sent]]
+        within = np.minimum((draws[sent, 1] * size).astype(np.int64), size - 1)
+        chosen[sent] = members[before[arm[sent]] + within]
+        propensity[sent] = lottery.cells[group[sent], arm[sent]] / size
+        cost = np.array([c.message_cost_cents for c in found])[chosen[sent]]
+        share = np.array([c.discount_share for c in found])[chosen[sent]]
+        expected_cost[sent] = cost + share * customers.order_cents[sent]
+
+    # The runner-up: the next card of the same shuffled deck, so uniform over the allowed strategies not chosen.
+    starts = np.concatenate([np.zeros((len(groups.size), 1), np.int64), (groups.allowed * n_members).cumsum(axis=1)], 1)
+    left = n_allowed - sent
+    second = left > 0
+    rank = np.minimum((draws[:, 2] * left).astype(np.int64), left - 1)
+    if sent.any():
+        own = starts[group[sent], arm[sent]] + within
+        rank[sent] += rank[sent] >= own
+    if second.any():
+        rows = group[second]
+        next_arm = sum((rank[second] >= starts[rows, a + 1]).astype(np.int64) for a in range(len(deck)))
+        runner_up[second] = members[before[next_arm] + rank[second] - starts[rows, next_arm]]
+
+    names = (UNBOUND, HOLDOUT, *RULES, NO_STRATEGY, *lottery.causes[len(deck) :])
+    constraint = np.full(len(cell), 1, dtype=np.int64)
+    if len(groups.size):
+        by_cell = cell[inside] - len(deck) + names.index(NO_STRATEGY) + 1
+        rule = groups.main_rule[inside]
+        by_rule = np.where(rule < len(RULES), rule + 2, 0) if deck else names.index(NO_STRATEGY)
+        constraint[inside] = np.where(sent[inside] | (n_allowed[inside] == 0), by_rule, by_cell)
+
+    # A reason depends on group, cell and constraint alone, so it is worded once for all who share it.
+    key = np.where(inside, (group * len(lottery.causes) + cell) * len(names) + constraint, -1)
+    _, first, why = np.unique(key, return_index=True, return_inverse=True)
+    why_texts = tuple(_why(bool(sent[i]), names[constraint[i]], int(n_allowed[i]), float(propensity[i])) for i in first)
+    return Decisions(
+        candidates=tuple(found),
+        strategy=chosen,
+        runner_up=runner_up,
+        is_holdout=held,
+        propensity=propensity,
+        n_allowed=n_allowed,
+        constraint=constraint,
+        constraint_texts=names,
+        why=why.astype(np.int64),
+        why_texts=why_texts,
+        expected_cost_cents=expected_cost,
+    )
+
+
+_NOT_ALLOWED = {
+    "no_consent": "there is no consent",
+    "complaint_rest": "the customer rests after a complaint",
+    "frequency_cap": "the customer got as many messages as the cap allows",
+    "margin_floor": "too little margin would be left",
+    NO_STRATEGY: "the shop configured no channel",
+}
+
+
+def _why(is_sent: bool, constraint: str, n_allowed: int, propensity: float) -> str:
+    if is_sent:
+        return f"explore: 1 of {n_allowed} allowed strategies, propensity {propensity:.4g}"
+    if constraint == HOLDOUT:
+        return "holdout: gets nothing, so that what the plan does can be measured"
+    if n_allowed == 0:
+        return f"no strategy is allowed, chiefly because {_NOT_ALLOWED[constraint]}"
+    if constraint == "control":
+        cause = "the lot fell on sending nothing"
+    elif constraint == "budget":
+        cause = "the lot fell on a strategy that the budget could not carry"
+    else:
+        cause = f"the lot fell on {constraint.removeprefix('capacity:')}, which cannot carry all who may get it"
+    return f"explore: {cause}, propensity of nothing {propensity:.4g}"

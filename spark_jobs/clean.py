@@ -1,0 +1,113 @@
+"""Clean: raw lines of some arrivals become events and quarantine of the nights they tell of, other feeds their tables.
+
+    python -m spark_jobs.clean SPEC.json
+
+The spec is written by pipelines/clean.py: engine, shop, where the raw files lie, which arrivals are new. The result goes
+to <out>/result.json: rows written and the accounting of every line.
+"""
+
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Shop
+from pipelines.core.privacy import PseudonymKey, load_key
+from pipelines.core.tables import TABLES
+from spark_jobs import events as ev
+from spark_jobs.feeds import clean_catalog, clean_feeds
+from spark_jobs.job import paths, run_job
+from spark_jobs.parse import IS_HEADER
+from spark_jobs.session import DataFrame, Engine, F
+
+
+def clean_events(engine: Engine, spec: dict[str, Any], shop: Shop, key: PseudonymKey, out: Path) -> dict[str, Any]:
+    """Writes out/events/<night>/ for every night that new arrivals tell of, and out/quarantine/<arrival>/.
+
+    spec: `raw` {arrival: files}, `new` [arrivals to judge], `known` {judged arrival: {night: good lines}}, `also` [nights
+    to write in any case]. Returns `arrivals` {arrival: {headers, quarantined, nights, reasons, rows}} of the new ones and
+    `events` {night: {rows, n_bots, lines: {arrival: n}, kept: {arrival: n}}}.
+    """
+    source = shop.landing["events"]
+    form = ev.load_format(source.connector)
+
+    def parse(arrivals: list[str]) -> tuple[DataFrame, DataFrame]:
+        lines = engine.read([path for arrival in arrivals for path in paths(spec["raw"][arrival])])
+        return lines, engine.hold(ev.parse_events(lines, form, source, shop))
+
+    lines, parsed = parse(spec["new"])
+    arrivals = _account(engine, parsed, spec["new"])
+    told = {**spec["known"], **{arrival: account["nights"] for arrival, account in arrivals.items()}}
+    nights = sorted({night for arrival in spec["new"] for night in told[arrival]} | set(spec["also"]))
+    earlier = [arrival for arrival in spec["known"] if not set(told[arrival]).isdisjoint(nights)]
+    good = _good(parsed)
+    if earlier:
+        good = good.unionByName(_good(parse(earlier)[1]))
+    written = {}
+    for night in nights:
+        written[night] = _write_night(engine, good, form.names, night, shop, key, out)
+        written[night]["lines"] = {arrival: told[arrival][night] for arrival in sorted(told) if night in told[arrival]}
+    for arrival in spec["new"]:
+        bad = ev.quarantined(parsed.filter(F.col(C.ARRIVAL) == arrival), lines, shop.cleaning.max_quarantine_chars)
+        arrivals[arrival]["rows"] = engine.write(bad, out / "quarantine" / arrival, TABLES["quarantine"].sort_by)
+    return {"arrivals": arrivals, "events": written}
+
+
+def _good(parsed: DataFrame) -> DataFrame:
+    return parsed.filter(F.col(C.REASON).isNull() & ~F.col(IS_HEADER))
+
+
+def _write_night(
+    engine: Engine, good: DataFrame, names: tuple[str, ...], night: str, shop: Shop, key: PseudonymKey, out: Path
+) -> dict[str, Any]:
+    events = ev.drop_duplicates(engine.cluster(good.filter(F.col(C.NIGHT) == night), C.USER_ID))
+    if C.EVENT_ID in names:
+        events = ev.drop_resent(events)
+    events = engine.hold(events)
+    bots = engine.hold(ev.find_bots(events, shop.cleaning))
+    sessions = ev.split_sessions(events, shop.cleaning)
+    frame = ev.finish(sessions, bots, ev.pseudonyms(events, key), date.fromisoformat(night))
+    rows = engine.write(frame, out / "events" / night, TABLES["events"].sort_by)
+    kept = engine.fetch(events.groupBy(C.ARRIVAL).agg(F.count(F.lit(1)).alias("n")))
+    return {
+        "rows": rows,
+        "n_bots": int(engine.fetch(bots.agg(F.count(F.lit(1)).alias("n")))[0]["n"]),
+        "kept": {row[C.ARRIVAL]: int(row["n"]) for row in sorted(kept, key=lambda row: str(row[C.ARRIVAL]))},
+    }
+
+
+def _account(engine: Engine, parsed: DataFrame, new: list[str]) -> dict[str, Any]:
+    counted = engine.fetch(parsed.groupBy(C.ARRIVAL, IS_HEADER, C.REASON, C.NIGHT).agg(F.count(F.lit(1)).alias("n")))
+    arrivals: dict[str, Any] = {
+        arrival: {"headers": 0, "quarantined": 0, "nights": defaultdict(int), "reasons": defaultdict(int)} for arrival in new
+    }
+    for row in counted:
+        arrival, n = arrivals[row[C.ARRIVAL]], int(row["n"])
+        if row[IS_HEADER]:
+            arrival["headers"] += n
+        elif row[C.REASON] is not None:
+            arrival["quarantined"] += n
+            arrival["reasons"][row[C.REASON]] += n
+        else:
+            arrival["nights"][row[C.NIGHT]] += n
+    return arrivals
+
+
+def run(engine: Engine, spec: dict[str, Any]) -> dict[str, Any]:
+    shop = Shop.model_validate(spec["shop"])
+    out = Path(spec["out"])
+    key = load_key(Path(spec["root"]))
+    result: dict[str, Any] = {"events": {}, "arrivals": {}, "feeds": {}, "catalog": {}}
+    if spec["new"] or spec["also"]:
+        result |= clean_events(engine, spec, shop, key, out)
+    if spec["feeds"]:
+        raw = {feed: paths(files) for feed, files in spec["feeds"].items()}
+        result["feeds"] = clean_feeds(engine, raw, spec["feed_arrivals"], shop, key, out)
+    if spec["catalog"]:
+        result["catalog"] = clean_catalog(engine, paths(spec["catalog"]), shop, spec["night"], out)
+    return result
+
+
+if __name__ == "__main__":
+    run_job(run)

@@ -1,0 +1,150 @@
+"""Events from raw lines: parse, judge, drop duplicates, flag bots, split sessions, pseudonymise.
+
+Pure transformations; `spark_jobs/clean.py` runs them.
+"""
+
+import importlib
+from datetime import date
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Cleaning, Shop, Source
+from pipelines.core.errors import ConfigError
+from pipelines.core.privacy import PseudonymKey
+from pipelines.core.tables import TABLES
+from spark_jobs.parse import IS_HEADER, OCCURRED_US, Format, first_reason, mapped, money, split
+from spark_jobs.session import Column, DataFrame, F, Window, engine
+
+_NEED_ITEM = ("view", "favorite", "cart", "remove_from_cart", "purchase")
+# All that an event is made of before it gets its pseudonym; equal in all of these is a duplicate.
+CONTENT = {
+    C.USER_ID: "string",
+    C.SESSION_ID: "string",
+    OCCURRED_US: "bigint",
+    C.EVENT_TYPE: "string",
+    C.ITEM_ID: "string",
+    C.CATEGORY_ID: "string",
+    C.CATEGORY_PATH: "string",
+    C.BRAND: "string",
+    C.PRICE_CENTS: "bigint",
+    C.QUANTITY: "bigint",
+    C.QUERY: "string",
+    C.ORDER_ID: "string",
+    C.CHANNEL: "string",
+}
+
+
+def load_format(connector: str) -> Format:
+    """The connector's FORMAT; a new platform is one new file in spark_jobs/connectors/."""
+    try:
+        module = importlib.import_module(f"spark_jobs.connectors.{connector}")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"unknown connector '{connector}': no spark_jobs/connectors/{connector}.py; add it or mend landing.*.connector") from error
+    form: Format = module.FORMAT
+    return form
+
+
+def parse_events(lines: DataFrame, form: Format, source: Source, shop: Shop) -> DataFrame:
+    """One row per raw line: its place, is_header, reason (null if good), night ("YYYY-MM-DD" local), event_id, CONTENT."""
+    frame, cells, rules = split(lines, form)
+    columns = form.columns(cells)
+    typed = {name: columns.get(name, F.lit(None).cast(kind)) for name, kind in {C.EVENT_ID: "string", **CONTENT}.items()}
+    typed[C.EVENT_TYPE] = mapped(typed[C.EVENT_TYPE], {**form.event_types, **source.event_types})
+    typed[C.BRAND] = F.coalesce(typed[C.BRAND], F.lit(source.default_brand).cast("string"))
+    happened = F.timestamp_of_micros(F.col(OCCURRED_US))
+    needs_item = typed[C.EVENT_TYPE].isin(*_NEED_ITEM)
+    rules = [
+        *rules,
+        ("missing_user", typed[C.USER_ID].isNull()),
+        *form.rules(cells),
+        ("unknown_event_type", typed[C.EVENT_TYPE].isNull()),
+        ("bad_timestamp", typed[OCCURRED_US].isNull()),
+        ("missing_item", needs_item & typed[C.ITEM_ID].isNull()),
+        ("missing_query", (typed[C.EVENT_TYPE] == "search") & typed[C.QUERY].isNull()),
+        *(money(cells[form.price], shop.cleaning.max_price) if form.price else []),
+    ]
+    judged = frame.select(
+        C.ARRIVAL,
+        C.SOURCE_FILE,
+        C.LINE_NUMBER,
+        IS_HEADER,
+        F.coalesce(F.col(C.FAULT), first_reason(rules)).alias(C.REASON),
+        *[column.alias(name) for name, column in typed.items()],
+    )
+    local = F.date_format(F.local_timestamp(happened, shop.timezone), "yyyy-MM-dd")
+    named = judged.withColumn(C.NIGHT, F.when(F.col(C.REASON).isNull(), local))
+    outside = F.coalesce(~_within(F.col(C.NIGHT), F.col(C.ARRIVAL), source, shop.cleaning), F.lit(False))
+    return named.withColumn(C.REASON, F.coalesce(F.col(C.REASON), F.when(outside, F.lit("outside_window"))))
+
+
+def _within(night: Column, arrival: Column, source: Source, cleaning: Cleaning) -> Column:
+    """True where a line of this arrival may tell of this night."""
+    if source.first_night and source.last_night:
+        return night.between(F.lit(source.first_night.isoformat()), F.lit(source.last_night.isoformat()))
+    first = F.date_format(F.date_sub(F.to_date(arrival), cleaning.late_nights), "yyyy-MM-dd")
+    return (night <= arrival) & (night >= first)
+
+
+def drop_duplicates(parsed: DataFrame) -> DataFrame:
+    """One row per distinct event of good lines; `arrival` is the earliest that told of it."""
+    keys = [C.NIGHT, C.EVENT_ID, *CONTENT]
+    return parsed.groupBy(*keys).agg(F.min(C.ARRIVAL).alias(C.ARRIVAL))
+
+
+def drop_resent(events: DataFrame) -> DataFrame:
+    """One row per event id and user; of lines that differ under one id, the first in order of content stays."""
+    same = Window.partitionBy(C.USER_ID, C.EVENT_ID).orderBy(*[F.col(name).asc_nulls_first() for name in (*CONTENT, C.ARRIVAL)])
+    numbered = events.withColumn("nth", F.row_number().over(same))
+    return numbered.filter(F.col(C.EVENT_ID).isNull() | (F.col("nth") == 1)).drop("nth")
+
+
+def find_bots(events: DataFrame, cleaning: Cleaning) -> DataFrame:
+    """Users (column user_id) with more events in one minute of the clock, or in the night, than a person makes."""
+    minute = F.floor(F.col(OCCURRED_US) / 60_000_000)
+    by_minute = events.groupBy(C.USER_ID, minute.alias("minute")).agg(F.count(F.lit(1)).alias("n"))
+    by_night = by_minute.groupBy(C.USER_ID).agg(F.max("n").alias("n_minute"), F.sum("n").alias("n_night"))
+    fast = (F.col("n_minute") > cleaning.bot_events_per_minute) | (F.col("n_night") > cleaning.bot_events_per_night)
+    return by_night.filter(fast).select(C.USER_ID)
+
+
+def split_sessions(events: DataFrame, cleaning: Cleaning) -> DataFrame:
+    """Adds `session_number` (1, 2, ...) where the platform gave no session: a new one after a gap of silence."""
+    by_user = Window.partitionBy(C.USER_ID, F.col(C.SESSION_ID).isNull()).orderBy(OCCURRED_US)
+    silence = F.col(OCCURRED_US) - F.lag(OCCURRED_US).over(by_user)
+    starts = F.when(silence > cleaning.session_gap_minutes * 60_000_000, F.lit(1)).otherwise(F.lit(0))
+    marked = events.withColumn("starts", starts)
+    # The default frame takes in equal times, so that which of them came first makes no difference.
+    return marked.withColumn("session_number", F.sum("starts").over(by_user).cast("bigint") + 1).drop("starts")
+
+
+def pseudonyms(events: DataFrame, key: PseudonymKey) -> DataFrame:
+    """user_id -> user_key for every user: HMAC-SHA256 built from SHA-256 (RFC 2104). The key's pads come in as a
+    table, so that no query text, plan or error shows them."""
+    inner, outer = key.pads
+    pads = engine().rows({"inner_pad": "binary", "outer_pad": "binary"}, [(inner, outer)])
+    users = events.select(C.USER_ID).distinct().crossJoin(pads)
+    message = F.concat(F.col("inner_pad"), F.encode(F.col(C.USER_ID), "utf-8"))
+    keyed = F.sha2(F.concat(F.col("outer_pad"), F.unhex(F.sha2(message, 256))), 256)
+    return users.select(C.USER_ID, keyed.alias(C.USER_KEY))
+
+
+def finish(events: DataFrame, bots: DataFrame, users: DataFrame, night: date) -> DataFrame:
+    """The columns of table `events`, in order."""
+    flagged = bots.withColumn(C.IS_BOT, F.lit(True))
+    joined = events.join(users, on=C.USER_ID, how="inner").join(flagged, on=C.USER_ID, how="left")
+    own = F.concat_ws("-", F.substring(F.col(C.USER_KEY), 1, 16), F.lit(night.isoformat()), F.col("session_number").cast("string"))
+    made = {
+        C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), own),
+        C.OCCURRED_AT: F.timestamp_of_micros(F.col(OCCURRED_US)),
+        C.IS_BOT: F.coalesce(F.col(C.IS_BOT), F.lit(False)),
+    }
+    return joined.select(*[made.get(name, F.col(name)).alias(name) for name in TABLES["events"].columns])
+
+
+def quarantined(parsed: DataFrame, lines: DataFrame, max_chars: int) -> DataFrame:
+    """The columns of table `quarantine`: bad lines with their text, cut to `max_chars`."""
+    place = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER]
+    bad = parsed.filter(F.col(C.REASON).isNotNull() & ~F.col(IS_HEADER)).select(*place, C.REASON)
+    text = F.substring(F.col(C.RAW_TEXT), 1, max_chars).alias(C.RAW_TEXT)
+    return bad.join(lines.select(*place, text), on=place, how="inner").select(*TABLES["quarantine"].columns)
+
+

@@ -1,0 +1,92 @@
+"""Every feed but events: JSON lines to their tables, one row per id, bad lines to feed_quarantine with a reason.
+
+`clean_feeds` handles what arrived for some nights; `clean_catalog` the products as known by the end of a night.
+"""
+
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Shop
+from pipelines.core.privacy import PseudonymKey
+from pipelines.core.tables import TABLES
+from spark_jobs.events import load_format, pseudonyms
+from spark_jobs.parse import OCCURRED_US, first_reason, money, split
+from spark_jobs.session import DataFrame, Engine, F, Window
+
+_TIMES = (C.OCCURRED_AT, C.SENT_AT)
+
+
+def parse_feed(lines: DataFrame, feed: str, shop: Shop) -> DataFrame:
+    """One row per raw line: its place, reason (null if good) and the feed's columns; times still in microseconds."""
+    form = load_format(shop.landing[feed].connector)  # type: ignore[index]
+    frame, cells, rules = split(lines, form)
+    columns = form.columns(cells)
+    rules = [*rules, *form.rules(cells), *(money(cells[form.price], shop.cleaning.max_price) if form.price else [])]
+    return frame.select(
+        C.ARRIVAL,
+        C.SOURCE_FILE,
+        C.LINE_NUMBER,
+        F.coalesce(F.col(C.FAULT), first_reason(rules)).alias(C.REASON),
+        *[column.alias(name) for name, column in columns.items()],
+    )
+
+
+def newest(parsed: DataFrame, id_column: str) -> DataFrame:
+    """One row per id of the good lines: the one told last (arrival, file, line)."""
+    order = [F.col(name).desc() for name in (C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER)]
+    numbered = parsed.filter(F.col(C.REASON).isNull()).withColumn("nth", F.row_number().over(Window.partitionBy(id_column).orderBy(*order)))
+    return numbered.filter(F.col("nth") == 1)
+
+
+def to_table(rows: DataFrame, table: str, users: DataFrame | None) -> DataFrame:
+    """The table's columns in order: pseudonyms for user ids, timestamps for microseconds."""
+    columns = TABLES[table].columns
+    if users is not None:
+        rows = rows.join(users, on=C.USER_ID, how="inner")
+    made = {name: F.timestamp_of_micros(F.col(OCCURRED_US)) for name in _TIMES if name in columns}
+    return rows.select(*[made.get(name, F.col(name)).alias(name) for name in columns])
+
+
+def clean_feeds(
+    engine: Engine, raw: dict[str, list[Path]], arrivals: list[str], shop: Shop, key: PseudonymKey, out: Path
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Writes out/<feed>/<arrival>/ and out/feed_quarantine/<arrival>/; returns arrival -> feed -> line accounting."""
+    accounting: dict[str, dict[str, dict[str, int]]] = {arrival: {} for arrival in arrivals}
+    bad: list[DataFrame] = []
+    for feed, files in raw.items():
+        lines = engine.read(files)
+        parsed = engine.hold(parse_feed(lines, feed, shop))
+        place = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER]
+        text = F.substring(F.col(C.RAW_TEXT), 1, shop.cleaning.max_quarantine_chars).alias(C.RAW_TEXT)
+        rejected = parsed.filter(F.col(C.REASON).isNotNull()).select(*place, C.REASON)
+        bad.append(rejected.join(lines.select(*place, text), on=place, how="inner").select(*TABLES["feed_quarantine"].columns))
+        counted = engine.fetch(
+            parsed.groupBy(C.ARRIVAL).agg(
+                F.count(F.lit(1)).alias("n"), F.sum(F.when(F.col(C.REASON).isNotNull(), 1).otherwise(0)).cast("bigint").alias("n_bad")
+            )
+        )
+        for row in counted:
+            n, n_bad = int(row["n"]), int(row["n_bad"])
+            accounting[row[C.ARRIVAL]][feed] = {"lines": n, "quarantined": n_bad}
+            if feed == "catalog":
+                continue  # written by clean_catalog: a product is known from all that arrived before
+            mine = newest(parsed.filter(F.col(C.ARRIVAL) == row[C.ARRIVAL]), TABLES[feed].sort_by[0])
+            users = pseudonyms(mine, key) if C.USER_ID in parsed.columns else None
+            rows = engine.write(to_table(mine, feed, users), out / feed / row[C.ARRIVAL], TABLES[feed].sort_by)
+            accounting[row[C.ARRIVAL]][feed] |= {"rows": rows, "duplicate": n - n_bad - rows}
+    if bad:
+        rejected = engine.hold(reduce(lambda left, right: left.unionByName(right), bad))
+        for arrival in arrivals:
+            engine.write(
+                rejected.filter(F.col(C.ARRIVAL) == arrival), out / "feed_quarantine" / arrival, TABLES["feed_quarantine"].sort_by
+            )
+    return accounting
+
+
+def clean_catalog(engine: Engine, files: list[Path], shop: Shop, night: str, out: Path) -> dict[str, Any]:
+    """Writes out/catalog/<night>/: every product as last told in `files`, all that arrived by the night."""
+    parsed = parse_feed(engine.read(files), "catalog", shop)
+    rows = engine.write(to_table(newest(parsed, C.ITEM_ID), "catalog", None), out / "catalog" / night, TABLES["catalog"].sort_by)
+    return {"rows": rows}

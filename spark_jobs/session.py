@@ -1,0 +1,346 @@
+"""Engines: one DataFrame API, run by DuckDB inside this process (through SQLFrame) or by Apache Spark.
+
+Transformations import `F` and `Window` from here and never an engine. `open_engine` chooses what they stand for.
+Where the two engines lack or mean something different, the function is in `_Dialect`, once for each.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Window as _Window
+    from pyspark.sql import functions as _functions
+else:
+    Column = DataFrame = Any
+
+_ROW_GROUP_ROWS = 122_880
+
+
+class Engine:
+    """What a job needs from an engine: read, hold, write, and the function namespace."""
+
+    name: str
+    functions: Any
+    window: Any
+
+    def read(self, files: Sequence[Path]) -> DataFrame:
+        """The rows of these Parquet files; at least one file."""
+        raise NotImplementedError
+
+    def rows(self, columns: dict[str, str], values: Sequence[tuple[Any, ...]]) -> DataFrame:
+        """A small table from Python values; `columns` maps name to type. Values never appear in query text."""
+        raise NotImplementedError
+
+    def hold(self, frame: DataFrame) -> DataFrame:
+        """Computes the frame once, for several uses."""
+        raise NotImplementedError
+
+    def cluster(self, frame: DataFrame, key: str) -> DataFrame:
+        """Brings rows of equal key together, so that what follows by that key moves no row again (Spark only)."""
+        return frame
+
+    def write(self, frame: DataFrame, folder: Path, sort_by: Sequence[str], *, clustered: bool = False) -> int:
+        """Writes folder/part-*.parquet (zstd), rows in the order of `sort_by`; returns the number of rows.
+
+        `clustered`: each file is sorted by itself; the frame went through `cluster` by the first sort column.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Frees what the engine holds."""
+        raise NotImplementedError
+
+    def fetch(self, frame: DataFrame) -> list[dict[str, Any]]:
+        """A small frame as Python rows."""
+        return [row.asDict() for row in frame.collect()]
+
+    # What the engines say differently ------------------------------------------------------------------------------
+
+    def try_cast(self, column: Column, kind: str) -> Column:
+        raise NotImplementedError
+
+    def timestamp_of_micros(self, micros: Column) -> Column:
+        """UTC timestamp of microseconds since 1970."""
+        raise NotImplementedError
+
+    def micros_of_timestamp(self, timestamp: Column) -> Column:
+        raise NotImplementedError
+
+    def local_timestamp(self, timestamp: Column, zone: str) -> Column:
+        """Wall-clock time in `zone` of a UTC timestamp."""
+        raise NotImplementedError
+
+    def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
+        """A JSON object parsed once, for `parsed_text`; null if the text is no JSON object."""
+        raise NotImplementedError
+
+    def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
+        """Value of the key at position `at` as text; null where missing or null."""
+        raise NotImplementedError
+
+
+_current: Engine | None = None
+
+
+def engine() -> Engine:
+    """The engine that is open."""
+    if _current is None:
+        raise RuntimeError("no engine is open: use `with open_engine(...)`")
+    return _current
+
+
+_DIALECT = frozenset({"try_cast", "timestamp_of_micros", "micros_of_timestamp", "local_timestamp"})
+
+
+class _Dialect:
+    """`F`: the open engine's functions, plus the few that the engines say differently."""
+
+    def __getattr__(self, name: str) -> Any:
+        own = engine()
+        if name in _DIALECT:
+            return getattr(own, name)
+        return getattr(own.functions, name)
+
+
+class _WindowProxy:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(engine().window, name)
+
+
+if TYPE_CHECKING:
+    F: Any = _functions
+    Window = _Window
+else:
+    F = _Dialect()
+    Window = _WindowProxy()
+
+
+class DuckDB(Engine):
+    name = "duckdb"
+
+    def __init__(self, work: Path, threads: int, memory_gb: float) -> None:
+        import duckdb
+        from sqlframe.duckdb import DuckDBSession
+        from sqlframe.duckdb import Window as window
+        from sqlframe.duckdb import functions
+
+        self.functions, self.window = functions, window
+        self.connection = duckdb.connect()
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET temp_directory = ?", [str(work / "spill")])
+        self.connection.execute("SET memory_limit = ?", [f"{int(memory_gb * 1000)}MB"])
+        self.connection.execute("SET enable_progress_bar = false")
+        if threads:
+            self.connection.execute(f"SET threads = {int(threads)}")
+        self.session = DuckDBSession(conn=self.connection)
+        self._n_held = 0
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def read(self, files: Sequence[Path]) -> DataFrame:
+        return self._view(self.connection.read_parquet([str(path) for path in files], hive_partitioning=False))
+
+    def rows(self, columns: dict[str, str], values: Sequence[tuple[Any, ...]]) -> DataFrame:
+        import pyarrow as pa
+
+        kinds = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64(), "binary": pa.binary()}
+        data = {
+            name: pa.array([row[at] for row in values], _arrow_type(kind, kinds)) for at, (name, kind) in enumerate(columns.items())
+        }
+        return self._view(self.connection.from_arrow(pa.table(data)))
+
+    def _view(self, relation: Any) -> DataFrame:
+        self._n_held += 1
+        name = f"input_{self._n_held}"
+        relation.create_view(name)
+        return cast("DataFrame", self.session.table(name))
+
+    def _sql(self, frame: DataFrame) -> str:
+        # SQLFrame's own optimiser repeats what DuckDB's does and takes seconds on long queries.
+        return cast(str, frame.sql(dialect="duckdb", optimize=False, pretty=False))  # type: ignore[operator]
+
+    def hold(self, frame: DataFrame) -> DataFrame:
+        self._n_held += 1
+        name = f"held_{self._n_held}"
+        self.connection.execute(f"CREATE TABLE {name} AS {self._sql(frame)}")
+        return cast("DataFrame", self.session.table(name))
+
+    def fetch(self, frame: DataFrame) -> list[dict[str, Any]]:
+        result = self.connection.execute(self._sql(frame))
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def write(self, frame: DataFrame, folder: Path, sort_by: Sequence[str], *, clustered: bool = False) -> int:
+        folder.mkdir(parents=True, exist_ok=True)
+        order = ", ".join(f'"{name}" ASC NULLS FIRST' for name in sort_by)
+        result = self.connection.execute(
+            f"COPY (SELECT * FROM ({self._sql(frame)}) ORDER BY {order}) TO '{_quoted(folder / 'part-00000.parquet')}' "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP_ROWS})"
+        )
+        return int(result.fetchall()[0][0])
+
+    def try_cast(self, column: Column, kind: str) -> Column:
+        from sqlframe.base.column import Column as SQLColumn
+        from sqlglot import exp
+
+        return cast("Column", SQLColumn(exp.TryCast(this=column.column_expression, to=exp.DataType.build(kind))))  # type: ignore[operator]
+
+    def timestamp_of_micros(self, micros: Column) -> Column:
+        return self.functions.call_function("make_timestamptz", micros)
+
+    def micros_of_timestamp(self, timestamp: Column) -> Column:
+        return self.functions.call_function("epoch_us", timestamp)
+
+    def local_timestamp(self, timestamp: Column, zone: str) -> Column:
+        return self.functions.call_function("timezone", self.functions.lit(zone), timestamp)
+
+    def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
+        f = self.functions
+        paths = f.array(*[f.lit(f"$.{key}") for key in keys])
+        is_object = f.call_function("json_valid", text) & text.rlike(r"^\s*\{")
+        return f.when(is_object, f.call_function("json_extract_string", f.when(is_object, text), paths))
+
+    def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
+        return self.functions.try_element_at(parsed, self.functions.lit(at + 1))
+
+
+class Spark(Engine):
+    name = "spark"
+
+    def __init__(self, work: Path, threads: int, memory_gb: float, partitions: int, master: str, conf: dict[str, str]) -> None:
+        from pyspark.sql import SparkSession, functions
+        from pyspark.sql import Window as window
+
+        self.functions, self.window, self.partitions = functions, window, partitions
+        if threads and master.startswith("local"):
+            master = f"local[{threads}]"
+        settings = {
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.ansi.enabled": "false",
+            "spark.sql.shuffle.partitions": str(partitions),
+            "spark.sql.adaptive.enabled": "true",
+            # Fixed partitions make equal bytes; adaptive execution would merge them by size.
+            "spark.sql.adaptive.coalescePartitions.enabled": "false",
+            "spark.sql.parquet.compression.codec": "zstd",
+            "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+            "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.driver.memory": f"{int(memory_gb * 1024)}m",
+            "spark.local.dir": str(work / "spill"),
+            "spark.sql.warehouse.dir": str(work / "warehouse"),
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+            **conf,
+        }
+        builder = SparkSession.builder.master(os.environ.get("NIGHTMARKET_SPARK_MASTER", master)).appName("nightmarket")
+        for key, value in settings.items():
+            builder = builder.config(key, value)
+        self.session = builder.getOrCreate()
+        self.session.sparkContext.setLogLevel("ERROR")
+
+    def close(self) -> None:
+        self.session.stop()
+
+    def read(self, files: Sequence[Path]) -> DataFrame:
+        return self.session.read.parquet(*[str(path) for path in files])
+
+    def rows(self, columns: dict[str, str], values: Sequence[tuple[Any, ...]]) -> DataFrame:
+        schema = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        return self.session.createDataFrame(list(values), schema)
+
+    def hold(self, frame: DataFrame) -> DataFrame:
+        return frame.persist()
+
+    def fetch(self, frame: DataFrame) -> list[dict[str, Any]]:
+        return [row.asDict(recursive=True) for row in frame.collect()]
+
+    def cluster(self, frame: DataFrame, key: str) -> DataFrame:
+        return frame.repartition(self.partitions, key)
+
+    def write(self, frame: DataFrame, folder: Path, sort_by: Sequence[str], *, clustered: bool = False) -> int:
+        written = folder.with_name(f"{folder.name}.spark")
+        order = [self.functions.col(name).asc_nulls_first() for name in sort_by]
+        ordered = frame.sortWithinPartitions(*order) if clustered else frame.orderBy(*order)
+        ordered.write.parquet(str(written), mode="overwrite")
+        folder.mkdir(parents=True, exist_ok=True)
+        # Spark names files by chance; ours are numbered in the order of rows. Empty ones go, but for one that keeps the schema.
+        import pyarrow.parquet as pq
+
+        n_rows, kept = 0, 0
+        files = sorted(written.glob("part-*.parquet"))
+        for at, path in enumerate(files):
+            n = pq.ParquetFile(path).metadata.num_rows
+            if n or (at == len(files) - 1 and not kept):
+                path.rename(folder / f"part-{kept:05d}.parquet")
+                kept += 1
+                n_rows += n
+        shutil.rmtree(written)
+        return n_rows
+
+    def try_cast(self, column: Column, kind: str) -> Column:
+        return column.try_cast(kind)
+
+    def timestamp_of_micros(self, micros: Column) -> Column:
+        return self.functions.timestamp_micros(micros)
+
+    def micros_of_timestamp(self, timestamp: Column) -> Column:
+        return self.functions.unix_micros(timestamp)
+
+    def local_timestamp(self, timestamp: Column, zone: str) -> Column:
+        return self.functions.from_utc_timestamp(timestamp, zone)
+
+    def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
+        # Spark's parser stops at the end of the first value: an element put behind it shows that nothing else was there.
+        f = self.functions
+        parsed = f.try_parse_json(f.concat(f.lit("["), text, f.lit(',"end"]')))
+        is_one = (f.try_variant_get(parsed, "$[1]", "string") == "end") & f.try_variant_get(parsed, "$[2]", "string").isNull()
+        return f.when(is_one & text.rlike(r"^\s*\{"), parsed)
+
+    def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
+        return self.functions.try_variant_get(parsed, f"$[0].{key}", "string")
+
+
+def _arrow_type(kind: str, kinds: dict[str, Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.list_(pa.float64()) if kind == "array<double>" else kinds[kind]
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+@contextmanager
+def open_engine(
+    name: str,
+    work: Path,
+    *,
+    threads: int = 0,
+    memory_gb: float = 4.0,
+    partitions: int = 8,
+    master: str = "local[*]",
+    conf: dict[str, str] | None = None,
+) -> Iterator[Engine]:
+    """Opens `duckdb` or `spark` for the transformations of this process; spills under `work`."""
+    global _current
+    work.mkdir(parents=True, exist_ok=True)
+    before = _current
+    if name == "duckdb":
+        _current = DuckDB(work, threads, memory_gb)
+    elif name == "spark":
+        _current = Spark(work, threads, memory_gb, partitions, master, conf or {})
+    else:
+        raise ValueError(f"unknown engine '{name}'; known are duckdb and spark")
+    try:
+        yield _current
+    finally:
+        _current.close()
+        _current = before
