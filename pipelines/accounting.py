@@ -3,7 +3,7 @@
 Pure functions of published manifests; the clean stage writes their counts, the command line and the report tell them.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 
 from pipelines.core.errors import AccountingError, NoDataError
@@ -19,12 +19,15 @@ class Lines:
     duplicate: int
     quarantined: int
 
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
     def __post_init__(self) -> None:
         parts = (self.clean, self.duplicate, self.quarantined)
         if min(parts) < 0 or sum(parts) != self.lines_read:
             raise AccountingError(
-                f"{self.lines_read} lines read, but {self.clean} clean + {self.duplicate} duplicate + {self.quarantined} "
-                f"quarantined = {sum(parts)}; run the night again with --force"
+                f"{self.lines_read} lines read, but {self.clean} clean + {self.duplicate} duplicate + "
+                f"{self.quarantined} quarantined = {sum(parts)}; run the night again with --force"
             )
 
 

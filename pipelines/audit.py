@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlparse
 from pipelines.core.errors import AuditError
 from pipelines.core.tables import TABLES
 from pipelines.suites import (
-    MAX_FAILING_ROWS,
+    DETAIL,
     Batch,
     PandasBatch,
     SparkBatch,
@@ -85,12 +85,8 @@ def audit(
         validation = _validation(declared.suite, results)
         return AuditResult(table, declared.suite, True, len(rules), 0, [], None, None, night, validation)
 
-    detail = {
-        "result_format": "SUMMARY",  # costs, so only for the broken rules
-        "partial_unexpected_count": MAX_FAILING_ROWS,
-        "exclude_unexpected_values": declared.layer == "raw",  # raw text holds user ids: never on a page or in a log
-        **batch.detail,
-    }
+    # Raw text holds user ids: no value of the raw layer may reach a page or a log.
+    detail = {**DETAIL, **batch.detail, "exclude_unexpected_values": declared.layer == "raw"}
     again = batch.check([rules[place] for place in broken], detail)
     for place, result in zip(broken, again, strict=True):
         results[place] = result

@@ -27,7 +27,7 @@ def gate(
     breaches = []
     for part, whole, limit in shares:
         some, all_ = counts.get(part, 0), counts.get(whole, 0)
-        if some > limit * all_ > 0 or (some and not limit):
+        if all_ and some > limit * all_:
             breaches.append(f"{part} share {some / all_:.1%} is above {limit:.1%}: {some:,} of {all_:,} {whole}")
     if "clean" in counts and (line := judge_volume(counts["clean"], reference, weekday_reference, gates)):
         breaches.append(line)

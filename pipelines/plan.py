@@ -17,6 +17,7 @@ from pipelines.core.config import Shop, Strategy
 from pipelines.core.errors import NoDataError
 from pipelines.core.storage import Store
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
+from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
 from pipelines.strategy.explore import Decisions, explore
@@ -44,6 +45,24 @@ class PlanResult:
     @property
     def counts(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def run(night: date, context: Context) -> StageResult:
+    """Publishes campaign_plan of the night. Raises NoDataError without the night's features, AuditError."""
+    shop, store = context.shop, context.store
+    result = StageResult("plan")
+    inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
+    config_hash = digest_of(shop.strategy)
+    if not context.force and store.is_current(TABLE, night, inputs, config_hash):
+        manifest = store.manifest(TABLE, night)
+        if manifest:
+            result.add(manifest, made=False)
+        return result
+    with store.staging() as staging:
+        planned = build(night, shop, store, staging)
+        audit_and_publish([Staged(TABLE, night, staging / TABLE, planned.rows, inputs, config_hash, planned.counts)], context, result)
+    result.counts = planned.counts
+    return result
 
 
 def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:

@@ -1,7 +1,7 @@
 """The report's numbers about customers: their segments, what is planned for them, and how they answered so far."""
 
 from datetime import date, timedelta
-from math import sqrt
+from math import floor, log10, sqrt
 from typing import Any
 
 import numpy as np
@@ -9,16 +9,16 @@ import numpy as np
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop
 from pipelines.core.storage import Store, window
-from pipelines.report_read import ranked, read, rows_by, share
+from pipelines.report_read import counts_of, ranked, read, rows_by, share
 from pipelines.strategy.candidates import NOTHING
 
-PROPENSITY_EDGES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+PROPENSITY_BINS = 10
 MEASURED_NIGHTS = 28
 ANSWERS = ("click", "purchase", "complaint", "unsubscribe")
 Z95 = 1.959963984540054  # two-sided 95% of the normal distribution
 # What a profile says about a customer, in the order of the small multiples: column, words, unit.
 PROFILE = (
-    (C.RECENCY_NIGHTS, "nights since last seen", "number"),
+    (C.RECENCY_NIGHTS, "nights unseen", "number"),
     (C.N_ACTIVE_NIGHTS, "nights active", "number"),
     (C.N_SESSIONS, "visits", "number"),
     (C.N_VIEWS, "items viewed", "number"),
@@ -58,7 +58,9 @@ def segments(night: date, store: Store) -> dict[str, Any]:
                 "name": names[segment_id],
                 "users": int((ids == segment_id).sum()),
                 "share": share(int((ids == segment_id).sum()), len(ids)),
-                "profile": {PROFILE[i][0]: {"mean": round(float(mine[i]), 4), "away": round(away[i], 4)} for i in varied},
+                "profile": {
+                    PROFILE[i][0]: {"mean": round(float(mine[i]), 4), "away": round(away[i], 4)} for i in varied
+                },
                 "apart": [PROFILE[i][0] for i in sorted(varied, key=lambda i: (-round(abs(away[i]), 6), i))[:3]],
             }
         )
@@ -86,7 +88,8 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     control = pc.sum(pc.equal(table[C.BINDING_CONSTRAINT], "control")).as_py() or 0
     message_cost = pc.sum(sent[C.COST_CENTS]).as_py() or 0
     propensity = sent[C.PROPENSITY].to_numpy()
-    counts, _ = np.histogram(propensity, PROPENSITY_EDGES)
+    edges = _bins(float(propensity.max()) if len(propensity) else 1.0)
+    counts, _ = np.histogram(propensity, edges)
 
     def by(column: str) -> list[dict[str, Any]]:
         found = rows_by(sent, [column], (C.STRATEGY_ID, "count"), (C.FREQUENCY, "sum"), (C.COST_CENTS, "sum"))
@@ -116,10 +119,12 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "by_offer": by(C.OFFER),
         "by_window": by(C.SEND_WINDOW),
         "by_style": by(C.CREATIVE_STYLE),
-        "by_constraint": ranked({row[C.BINDING_CONSTRAINT]: row["n"] for row in _counts(table, C.BINDING_CONSTRAINT)}),
-        "capacity": [{"name": name, "messages": used.get(name, 0), "capacity": limit} for name, limit in sorted(capacity.items())],
+        "by_constraint": ranked(counts_of(table, C.BINDING_CONSTRAINT)),
+        "capacity": [
+            {"name": name, "messages": used.get(name, 0), "capacity": limit} for name, limit in sorted(capacity.items())
+        ],
         "propensity": {
-            "edges": list(PROPENSITY_EDGES),
+            "edges": edges,
             "customers": counts.tolist(),
             "min": round(float(propensity.min()), 6) if len(propensity) else None,
             "median": round(float(np.median(propensity)), 6) if len(propensity) else None,
@@ -128,8 +133,11 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     }
 
 
-def _counts(table: Any, column: str) -> list[dict[str, Any]]:
-    return [{column: row[column], "n": row[f"{C.STRATEGY_ID}_count"]} for row in rows_by(table, [column], (C.STRATEGY_ID, "count"))]
+def _bins(highest: float) -> list[float]:
+    """Equal bins from 0 to the next 1, 2 or 5 times a power of ten at or above `highest`, which lies in (0, 1]."""
+    power = 10.0 ** floor(log10(highest))
+    top = next(step * power for step in (1, 2, 5, 10) if highest <= step * power * (1 + 1e-9))
+    return [round(i * top / PROPENSITY_BINS, 12) for i in range(PROPENSITY_BINS)] + [max(round(top, 12), highest)]
 
 
 def measured(night: date, store: Store) -> dict[str, Any]:
@@ -175,7 +183,7 @@ def answers(night: date, store: Store) -> dict[str, Any]:
     by_strategy = by([C.CHANNEL, C.STRATEGY_ID])
     return {
         "nights": len(store.files("deliveries", nights)),
-        "statuses": ranked({row[C.STATUS]: row["n"] for row in _counts(told, C.STATUS)}),
+        "statuses": ranked(counts_of(told, C.STATUS)),
         "cost_cents": pc.sum(told[C.COST_CENTS]).as_py(),
         "by_channel": by([C.CHANNEL]),
         "by_strategy": sorted(by_strategy, key=lambda row: (-row["delivered"], row[C.STRATEGY_ID])),
@@ -191,10 +199,11 @@ def effect(night: date, store: Store) -> dict[str, Any]:
 
     before = night - timedelta(days=1)
     dealt = read(store, "campaign_plan", [before], C.USER_KEY, C.STRATEGY_ID, C.IS_HOLDOUT)
-    events = read(store, "events", [night], C.USER_KEY, C.EVENT_TYPE)
+    events = read(store, "events", [night], C.USER_KEY, C.EVENT_TYPE, C.IS_BOT)
     if dealt is None or events is None or not len(dealt):
         return {"missing": "There was no plan the night before, so tonight's purchases cannot be held against one."}
-    buyers = pc.unique(events.filter(pc.equal(events[C.EVENT_TYPE], "purchase"))[C.USER_KEY])
+    is_purchase = pc.and_(pc.equal(events[C.EVENT_TYPE], "purchase"), pc.invert(pc.fill_null(events[C.IS_BOT], False)))
+    buyers = pc.unique(events.filter(is_purchase)[C.USER_KEY])
     bought = pc.is_in(dealt[C.USER_KEY], value_set=buyers).to_numpy()
     held = dealt[C.IS_HOLDOUT].to_numpy()
     sent = pc.not_equal(dealt[C.STRATEGY_ID], NOTHING).to_numpy()

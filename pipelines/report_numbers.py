@@ -1,15 +1,13 @@
 """The numbers of the nightly report, as plain dicts read from the store: aggregates only, no user, no raw text.
 
-Every section is a dict; where its tables are missing it is {"missing": "a sentence that says so"}. Rates are shares 0 to 1
-rounded to 6 digits, money is in cents.
+Every section is a dict; where its tables are missing it is {"missing": "a sentence that says so"}. Rates are shares
+0 to 1 rounded to 6 digits, money is in cents.
 """
 
 from collections import Counter
-from dataclasses import asdict
 from datetime import date, timedelta
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from pipelines.accounting import late_lines, of_arrival, of_night
 from pipelines.core.columns import Columns as C
@@ -18,7 +16,7 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.report_audience import measured, plan, segments
-from pipelines.report_read import ranked, read, rows_by, share
+from pipelines.report_read import counts_of, ranked, read, rows_by, share
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
 
@@ -26,7 +24,7 @@ TREND_NIGHTS, TOP_CATEGORIES = 28, 12
 def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     """All sections of the night. Raises NoDataError without the night's events, AccountingError for lost lines."""
     sections: dict[str, Any] = {
-        "shop": {"id": shop.shop, "title": shop.title or shop.shop, "currency": shop.currency, "timezone": shop.timezone},
+        "shop": {name: getattr(shop, name) for name in ("shop", "title", "currency", "timezone")},
         "night": night.isoformat(),
         "lines": lines(night, shop, store),
         "funnel": funnel(night, store),
@@ -56,8 +54,9 @@ def headline(sections: dict[str, Any]) -> dict[str, Any]:
 def lines(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     """Line accounting of the arrival and of the night, and of every arrival that told of the night."""
     arrival = shop.arrival_of("events", night)
-    counts = store.manifest("events", night).counts if store.manifest("events", night) else {"lines": {}, "kept": {}}  # type: ignore[union-attr]
     whole, of_the_night = of_arrival(store, arrival), of_night(store, night)
+    written = store.manifest("events", night)
+    lines_of, kept = (written.counts["lines"], written.counts["kept"]) if written else ({}, {})
     judged = store.manifest("quarantine", arrival)
     told = judged.counts if judged else {}
     feeds = store.manifest("feed_quarantine", night)
@@ -65,13 +64,13 @@ def lines(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "arrival_date": arrival.isoformat(),
         "is_archive": shop.landing["events"].is_archive,
         "n_nights": len(told.get("nights", {})),
-        "arrival": asdict(whole),
-        "night": asdict(of_the_night),
+        "arrival": whole.as_dict(),
+        "night": of_the_night.as_dict(),
         "headers": told.get("headers", 0),
         "late": None if shop.landing["events"].is_archive else late_lines(store, arrival),
         "arrivals": [
-            {"arrival": key, "lines": n, "clean": counts["kept"].get(key, 0), "duplicate": n - counts["kept"].get(key, 0)}
-            for key, n in sorted(counts["lines"].items())
+            {"arrival": key, "lines": n, "clean": kept.get(key, 0), "duplicate": n - kept.get(key, 0)}
+            for key, n in sorted(lines_of.items())
         ],
         "reasons": ranked(told.get("reasons", {})),
         "feeds": [
@@ -109,8 +108,8 @@ def funnel(night: date, store: Store) -> dict[str, Any]:
 def quality(night: date, shop: Shop, store: Store, sections: dict[str, Any]) -> dict[str, Any]:
     """Audits as the manifests have them, and the gates on rates with their limits."""
     arrived, limits = sections["lines"]["arrival"], shop.gates
-    reference = [n for n in window(night - timedelta(days=1), limits.volume_window_nights) if store.manifest("events", n)]
-    volumes = {n: store.manifest("events", n).rows for n in reference}  # type: ignore[union-attr]
+    before = [(n, store.manifest("events", n)) for n in window(night - timedelta(days=1), limits.volume_window_nights)]
+    volumes = {n: manifest.rows for n, manifest in before if manifest}
     same_day = [volume for n, volume in volumes.items() if n.weekday() == night.weekday()]
     volume = sections["lines"]["night"]["clean"]
     shares = (
@@ -124,13 +123,15 @@ def quality(night: date, shop: Shop, store: Store, sections: dict[str, Any]) -> 
         if manifest and manifest.audit:
             audits.append({"table": table, "partition": manifest.partition, "rows": manifest.rows, **manifest.audit})
     return {
-        "gates": [{"name": name, "value": value, "limit": limit, "passed": value <= limit} for name, value, limit in shares],
+        "gates": [
+            {"name": name, "value": value, "limit": limit, "passed": value <= limit} for name, value, limit in shares
+        ],
         "volume": {
             "clean": volume,
-            "reference_nights": len(reference),
-            "reference_median": float(np.median(list(volumes.values()))) if volumes else None,
+            "reference_nights": len(volumes),
+            "reference_median": float(median(volumes.values())) if volumes else None,
             "max_ratio": limits.max_volume_ratio,
-            "judged": len(reference) >= limits.min_reference_nights,
+            "judged": len(volumes) >= limits.min_reference_nights,
             "breach": judge_volume(volume, list(volumes.values()), same_day, limits),
         },
         "bots": {name: sections["funnel"][name] for name in ("bot_events", "bot_users", "bot_share")},
@@ -142,7 +143,7 @@ def quality(night: date, shop: Shop, store: Store, sections: dict[str, Any]) -> 
 
 
 def _published(night: date, shop: Shop, store: Store) -> list[tuple[str, date]]:
-    """The partitions that belong to the night, in the order of the declarations: an archive's raw lines are its arrival's."""
+    """The partitions that belong to the night, as declared; raw lines and quarantine are those of its arrival."""
     arrival = shop.arrival_of("events", night)
     wanted = [(name, arrival if name in ("raw_events", "quarantine") else night) for name in TABLES]
     return [(name, partition) for name, partition in wanted if store.manifest(name, partition)]
@@ -200,8 +201,7 @@ def _category_counts(store: Store, night: date) -> dict[str, int] | None:
     if events is None:
         return None
     people = events.filter(pc.invert(pc.fill_null(events[C.IS_BOT], False)))
-    counted = pc.value_counts(people[C.CATEGORY_ID].drop_null()).to_pylist()
-    return {row["values"]: row["counts"] for row in counted}
+    return counts_of(people, C.CATEGORY_ID)
 
 
 def _category_names(night: date, store: Store) -> dict[str, str]:
@@ -214,9 +214,10 @@ def _category_names(night: date, store: Store) -> dict[str, str]:
 
 
 def _category_tonight(night: date, store: Store) -> dict[str, dict[str, int]]:
-    stats = read(store, "category_stats", [night], C.CATEGORY_ID, C.N_USERS, C.N_PURCHASES, C.REVENUE_CENTS)
+    told = {"users": C.N_USERS, "purchases": C.N_PURCHASES, "revenue_cents": C.REVENUE_CENTS}
+    stats = read(store, "category_stats", [night], C.CATEGORY_ID, *told.values())
     return {
-        row[C.CATEGORY_ID]: {"users": row[C.N_USERS], "purchases": row[C.N_PURCHASES], "revenue_cents": row[C.REVENUE_CENTS]}
+        row[C.CATEGORY_ID]: {name: row[column] for name, column in told.items()}
         for row in (stats.to_pylist() if stats is not None else [])
     }
 
@@ -227,5 +228,6 @@ def cost(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     for name, partition in _published(night, shop, store):
         manifest = store.manifest(name, partition)
         n_bytes = sum(path.stat().st_size for path in store.files(name, [partition]))
-        tables.append({"table": name, "layer": TABLES[name].layer, "rows": manifest.rows if manifest else 0, "bytes": n_bytes})
+        n_rows = manifest.rows if manifest else 0
+        tables.append({"table": name, "layer": TABLES[name].layer, "rows": n_rows, "bytes": n_bytes})
     return {"tables": tables, "rows": sum(t["rows"] for t in tables), "bytes": sum(t["bytes"] for t in tables)}

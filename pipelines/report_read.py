@@ -23,7 +23,15 @@ def rows_by(table: Any, keys: list[str], *aggregates: tuple[str, str]) -> list[d
 
 
 def ranked(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """Largest first, equals by name."""
     return [{"name": name, "n": n} for name, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+
+
+def counts_of(table: Any, column: str) -> dict[str, int]:
+    """value -> rows; rows without a value are left out."""
+    import pyarrow.compute as pc
+
+    return {row["values"]: row["counts"] for row in pc.value_counts(table[column].drop_null()).to_pylist()}
 
 
 def share(part: float, whole: float) -> float:

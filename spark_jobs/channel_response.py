@@ -26,7 +26,11 @@ _FACTS = (
 
 
 def channel_response(
-    events: DataFrame, deliveries: DataFrame, outcomes: DataFrame, channels: Sequence[Channel], complaint_rest_nights: int
+    events: DataFrame,
+    deliveries: DataFrame,
+    outcomes: DataFrame,
+    channels: Sequence[Channel],
+    complaint_rest_nights: int,
 ) -> DataFrame:
     """All three frames hold every night up to the night and carry nights_ago of when the row happened.
 
@@ -37,7 +41,9 @@ def channel_response(
     configured = engine().rows(
         {C.CHANNEL: "string", _CAP: "bigint"}, [(channel.id, channel.cap_window_nights) for channel in channels]
     )
-    said = events.where(F.col(C.EVENT_TYPE).isin(*CONSENT_EVENTS)).select(C.USER_KEY, C.CHANNEL, C.EVENT_TYPE, NIGHTS_AGO)
+    said = events.where(F.col(C.EVENT_TYPE).isin(*CONSENT_EVENTS)).select(
+        C.USER_KEY, C.CHANNEL, C.EVENT_TYPE, NIGHTS_AGO
+    )
     answered = outcomes.where(F.col(C.OUTCOME).isin(*CONSENT_EVENTS)).select(
         C.USER_KEY, C.CHANNEL, F.col(C.OUTCOME).alias(C.EVENT_TYPE), NIGHTS_AGO
     )

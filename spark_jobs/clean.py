@@ -7,7 +7,6 @@ to <out>/result.json: rows written and the accounting of every line.
 """
 
 from collections import defaultdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +43,9 @@ def clean_events(engine: Engine, spec: dict[str, Any], shop: Shop, key: Pseudony
     good = _good(parsed)
     if earlier:
         good = good.unionByName(_good(parse(earlier)[1]))
-    written = {}
-    for night in nights:
-        written[night] = _write_night(engine, good, form.names, night, shop, key, out)
-        written[night]["lines"] = {arrival: told[arrival][night] for arrival in sorted(told) if night in told[arrival]}
+    written = _write_nights(engine, good, form.names, nights, shop, key, out)
+    for night, counts in written.items():
+        counts["lines"] = {arrival: told[arrival][night] for arrival in sorted(told) if night in told[arrival]}
     for arrival in spec["new"]:
         bad = ev.quarantined(parsed.filter(F.col(C.ARRIVAL) == arrival), lines, shop.cleaning.max_quarantine_chars)
         arrivals[arrival]["rows"] = engine.write(bad, out / "quarantine" / arrival, TABLES["quarantine"].sort_by)
@@ -58,23 +56,30 @@ def _good(parsed: DataFrame) -> DataFrame:
     return parsed.filter(F.col(C.REASON).isNull() & ~F.col(IS_HEADER))
 
 
-def _write_night(
-    engine: Engine, good: DataFrame, names: tuple[str, ...], night: str, shop: Shop, key: PseudonymKey, out: Path
+def _write_nights(
+    engine: Engine, good: DataFrame, names: tuple[str, ...], nights: list[str], shop: Shop, key: PseudonymKey, out: Path
 ) -> dict[str, Any]:
-    events = ev.drop_duplicates(engine.cluster(good.filter(F.col(C.NIGHT) == night), C.USER_ID))
+    """All nights go through together, brought together by user once; only the writing is night by night."""
+    events = ev.drop_duplicates(engine.cluster(good.filter(F.col(C.NIGHT).isin(*nights)), C.USER_ID))
     if C.EVENT_ID in names:
         events = ev.drop_resent(events)
     events = engine.hold(events)
     bots = engine.hold(ev.find_bots(events, shop.cleaning))
-    sessions = ev.split_sessions(events, shop.cleaning)
-    frame = ev.finish(sessions, bots, ev.pseudonyms(events, key), date.fromisoformat(night))
-    rows = engine.write(frame, out / "events" / night, TABLES["events"].sort_by)
-    kept = engine.fetch(events.groupBy(C.ARRIVAL).agg(F.count(F.lit(1)).alias("n")))
-    return {
-        "rows": rows,
-        "n_bots": int(engine.fetch(bots.agg(F.count(F.lit(1)).alias("n")))[0]["n"]),
-        "kept": {row[C.ARRIVAL]: int(row["n"]) for row in sorted(kept, key=lambda row: str(row[C.ARRIVAL]))},
-    }
+    frame = ev.finish(ev.split_sessions(events, shop.cleaning), bots, ev.pseudonyms(events, key))
+    if len(nights) > 1:
+        frame = engine.hold(frame)
+    table = TABLES["events"]
+    written: dict[str, Any] = {}
+    for night in nights:
+        of_night = frame.filter(F.col(C.NIGHT) == night).select(*table.columns)
+        rows = engine.write(of_night, out / "events" / night, table.sort_by, clustered=True)
+        written[night] = {"rows": rows, "n_bots": 0, "kept": {}}
+    n = F.count(F.lit(1)).alias("n")
+    for row in engine.fetch(bots.groupBy(C.NIGHT).agg(n)):
+        written[row[C.NIGHT]]["n_bots"] = int(row["n"])
+    for row in engine.fetch(events.groupBy(C.NIGHT, C.ARRIVAL).agg(n).orderBy(C.NIGHT, C.ARRIVAL)):
+        written[row[C.NIGHT]]["kept"][row[C.ARRIVAL]] = int(row["n"])
+    return written
 
 
 def _account(engine: Engine, parsed: DataFrame, new: list[str]) -> dict[str, Any]:

@@ -1,14 +1,19 @@
-"""What all feature transformations start from: the events of a window in the shop's local time, and the shared counts."""
+"""What all feature transformations start from: events of a window in the shop's local time, and the shared counts."""
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.tables import TABLES
-from spark_jobs.session import Column, DataFrame, F
+from spark_jobs.session import Column, DataFrame, F, Window, engine
 
 NIGHTS_AGO: Final = "nights_ago"  # local nights before the night of the features: 0 is that night itself
+USER: Final = "user"  # a whole number for a user_key, and
+VISIT: Final = "visit"  # one for a user_key and session_id: the long keys would be hashed and held again at every step
 LOCAL_HOUR: Final = "local_hour"  # 0 to 23 on the shop's wall clock
+
+_MAX_VISITS = 1 << 24  # of one user in a window
 
 # What a customer does to an item; an impression only shows it.
 TOUCHES: Final = ("view", "click", "favorite", "cart", "remove_from_cart", "purchase")
@@ -19,11 +24,23 @@ def nights_ago(timestamp: str, night: date, zone: str) -> Column:
     return F.datediff(F.lit(night), F.to_date(F.local_timestamp(F.col(timestamp), zone))).cast("bigint")
 
 
-def event_window(events: DataFrame, night: date, zone: str, window_nights: int) -> DataFrame:
-    """Events of the `window_nights` local nights that end with `night`, without bots and without anything later.
+@dataclass(frozen=True)
+class EventWindow:
+    """`events`: one row per event, with user, visit, nights_ago, local_hour and revenue_cents (price times quantity
+    of a purchase; no price counts as 0). `visits`: one row per visit: visit, user, user_key, session_id. Both held."""
 
-    Adds nights_ago, local_hour and revenue_cents (price times quantity of a purchase; no price counts as 0).
-    """
+    events: DataFrame
+    visits: DataFrame
+    nights: int
+
+    @property
+    def users(self) -> DataFrame:
+        """user, user_key."""
+        return self.visits.select(USER, C.USER_KEY).distinct()
+
+
+def event_window(events: DataFrame, night: date, zone: str, window_nights: int) -> EventWindow:
+    """Events of the `window_nights` local nights that end with `night`, without bots and without anything later."""
     paid = F.coalesce(F.col(C.PRICE_CENTS), F.lit(0)) * F.coalesce(F.col(C.QUANTITY), F.lit(1))
     local = events.where(~F.coalesce(F.col(C.IS_BOT), F.lit(False))).select(
         C.USER_KEY,
@@ -39,11 +56,45 @@ def event_window(events: DataFrame, night: date, zone: str, window_nights: int) 
         nights_ago(C.OCCURRED_AT, night, zone).alias(NIGHTS_AGO),
         F.hour(F.local_timestamp(F.col(C.OCCURRED_AT), zone)).cast("bigint").alias(LOCAL_HOUR),
     )
-    return local.where((F.col(NIGHTS_AGO) >= 0) & (F.col(NIGHTS_AGO) < window_nights))
+    local = local.where((F.col(NIGHTS_AGO) >= 0) & (F.col(NIGHTS_AGO) < window_nights))
+    visits = _visits(local)
+    named = local.join(visits, on=[C.USER_KEY, C.SESSION_ID])
+    numbered = named.select(
+        *[USER, VISIT, C.OCCURRED_AT, C.EVENT_TYPE, C.ITEM_ID, C.CATEGORY_ID, C.BRAND, C.PRICE_CENTS, C.ORDER_ID],
+        *[C.REVENUE_CENTS, NIGHTS_AGO, LOCAL_HOUR],
+    )
+    return EventWindow(engine().hold(numbered), visits, window_nights)
+
+
+def _visits(events: DataFrame) -> DataFrame:
+    """Numbers in the order of the keys, so the same in every run; sessions within their user, in parallel."""
+    visits = engine().hold(events.select(C.USER_KEY, C.SESSION_ID).distinct())
+    by_key = Window.orderBy(C.USER_KEY)
+    users = (
+        visits.select(C.USER_KEY).distinct().select(C.USER_KEY, F.row_number().over(by_key).cast("bigint").alias(USER))
+    )
+    by_session = Window.partitionBy(C.USER_KEY).orderBy(C.SESSION_ID)
+    ranked = visits.select(C.USER_KEY, C.SESSION_ID, F.row_number().over(by_session).cast("bigint").alias(VISIT))
+    return engine().hold(
+        ranked.join(engine().hold(users), on=C.USER_KEY).select(
+            C.USER_KEY, C.SESSION_ID, USER, (F.col(USER) * _MAX_VISITS + F.col(VISIT)).alias(VISIT)
+        )
+    )
+
+
+COUNTS: Final = (
+    C.N_EVENTS,
+    C.N_VIEWS,
+    C.N_SEARCHES,
+    C.N_FAVORITES,
+    C.N_CARTS,
+    C.N_PURCHASES,
+    C.REVENUE_CENTS,
+)
 
 
 def event_counts() -> list[Column]:
-    """The counts that sessions, profiles, items and categories share; to be aggregated over events of `event_window`."""
+    """COUNTS, as sessions, profiles, items and categories share them; aggregates over events of an EventWindow."""
     return [
         F.count("*").alias(C.N_EVENTS),
         count_of("view").alias(C.N_VIEWS),

@@ -4,7 +4,6 @@ Pure transformations; `spark_jobs/clean.py` runs them.
 """
 
 import importlib
-from datetime import date
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Cleaning, Shop, Source
@@ -98,17 +97,17 @@ def drop_resent(events: DataFrame) -> DataFrame:
 
 
 def find_bots(events: DataFrame, cleaning: Cleaning) -> DataFrame:
-    """Users (column user_id) with more events in one minute of the clock, or in the night, than a person makes."""
+    """(night, user_id) with more events in one minute of the clock, or in the night, than a person makes."""
     minute = F.floor(F.col(OCCURRED_US) / 60_000_000)
-    by_minute = events.groupBy(C.USER_ID, minute.alias("minute")).agg(F.count(F.lit(1)).alias("n"))
-    by_night = by_minute.groupBy(C.USER_ID).agg(F.max("n").alias("n_minute"), F.sum("n").alias("n_night"))
+    by_minute = events.groupBy(C.NIGHT, C.USER_ID, minute.alias("minute")).agg(F.count(F.lit(1)).alias("n"))
+    by_night = by_minute.groupBy(C.NIGHT, C.USER_ID).agg(F.max("n").alias("n_minute"), F.sum("n").alias("n_night"))
     fast = (F.col("n_minute") > cleaning.bot_events_per_minute) | (F.col("n_night") > cleaning.bot_events_per_night)
-    return by_night.filter(fast).select(C.USER_ID)
+    return by_night.filter(fast).select(C.NIGHT, C.USER_ID)
 
 
 def split_sessions(events: DataFrame, cleaning: Cleaning) -> DataFrame:
     """Adds `session_number` (1, 2, ...) where the platform gave no session: a new one after a gap of silence."""
-    by_user = Window.partitionBy(C.USER_ID, F.col(C.SESSION_ID).isNull()).orderBy(OCCURRED_US)
+    by_user = Window.partitionBy(C.USER_ID, C.NIGHT, F.col(C.SESSION_ID).isNull()).orderBy(OCCURRED_US)
     silence = F.col(OCCURRED_US) - F.lag(OCCURRED_US).over(by_user)
     starts = F.when(silence > cleaning.session_gap_minutes * 60_000_000, F.lit(1)).otherwise(F.lit(0))
     marked = events.withColumn("starts", starts)
@@ -127,17 +126,17 @@ def pseudonyms(events: DataFrame, key: PseudonymKey) -> DataFrame:
     return users.select(C.USER_ID, keyed.alias(C.USER_KEY))
 
 
-def finish(events: DataFrame, bots: DataFrame, users: DataFrame, night: date) -> DataFrame:
-    """The columns of table `events`, in order."""
+def finish(events: DataFrame, bots: DataFrame, users: DataFrame) -> DataFrame:
+    """The columns of table `events`, in order, and the night."""
     flagged = bots.withColumn(C.IS_BOT, F.lit(True))
-    joined = events.join(users, on=C.USER_ID, how="inner").join(flagged, on=C.USER_ID, how="left")
-    own = F.concat_ws("-", F.substring(F.col(C.USER_KEY), 1, 16), F.lit(night.isoformat()), F.col("session_number").cast("string"))
+    joined = events.join(users, on=C.USER_ID, how="inner").join(flagged, on=[C.NIGHT, C.USER_ID], how="left")
+    own = F.concat_ws("-", F.substring(F.col(C.USER_KEY), 1, 16), F.col(C.NIGHT), F.col("session_number").cast("string"))
     made = {
         C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), own),
         C.OCCURRED_AT: F.timestamp_of_micros(F.col(OCCURRED_US)),
         C.IS_BOT: F.coalesce(F.col(C.IS_BOT), F.lit(False)),
     }
-    return joined.select(*[made.get(name, F.col(name)).alias(name) for name in TABLES["events"].columns])
+    return joined.select(C.NIGHT, *[made.get(name, F.col(name)).alias(name) for name in TABLES["events"].columns])
 
 
 def quarantined(parsed: DataFrame, lines: DataFrame, max_chars: int) -> DataFrame:

@@ -4,7 +4,7 @@
 
 The spec is written by pipelines/features.py: `engine`, `work`, `out`, `night`, `shop`; `events` {night: files} of the
 window, `history` {night: event files} of all nights before (for consent), `deliveries` and `outcomes` {night: files} of
-all nights; `projection`, `segment_models`: the anchor's files, empty where this night is the anchor and is to be fitted;
+all nights; `projection`, `segment_models`: the anchor's files, empty where this night is the anchor and to be fitted;
 `previous_projection`, `previous_models`: those of the anchor before, empty where there is none.
 Tables go to <out>/<table>/part-*.parquet, the result {tables: {name: rows}, counts} to <out>/result.json.
 """
@@ -20,7 +20,7 @@ from pipelines.core.config import Features, Shop
 from pipelines.core.errors import NoDataError
 from pipelines.core.tables import TABLES
 from spark_jobs.channel_response import CONSENT_EVENTS, channel_response
-from spark_jobs.event_window import NIGHTS_AGO, event_window, nights_ago
+from spark_jobs.event_window import NIGHTS_AGO, EventWindow, event_window, nights_ago
 from spark_jobs.item_pairs import item_pairs
 from spark_jobs.item_stats import category_stats, item_stats
 from spark_jobs.job import paths, run_job
@@ -37,8 +37,10 @@ def run(engine: Engine, spec: dict[str, Any]) -> dict[str, Any]:
     rules, zone = shop.features, shop.timezone
     window_files, history_files = _told(spec["events"], night), _told(spec["history"], night)
     if not window_files:
-        raise NoDataError(f"{shop.shop}: no events in the {rules.window_nights} nights up to {night}; land and clean them first")
-    window = engine.hold(event_window(engine.read(window_files), night, zone, rules.window_nights))
+        raise NoDataError(
+            f"{shop.shop}: no events in the {rules.window_nights} nights up to {night}; land and clean them first"
+        )
+    window = event_window(engine.read(window_files), night, zone, rules.window_nights)
     deliveries = engine.hold(_feed(engine, spec, "deliveries", C.SENT_AT, night, zone))
     outcomes = engine.hold(_feed(engine, spec, "outcomes", C.OCCURRED_AT, night, zone))
     consent = _consent(engine.read(sorted({*window_files, *history_files})), night, zone)
@@ -48,12 +50,14 @@ def run(engine: Engine, spec: dict[str, Any]) -> dict[str, Any]:
     def write(name: str, frame: DataFrame) -> None:
         tables[name] = engine.write(frame, out / name, TABLES[name].sort_by)
 
-    profiles = engine.hold(user_profiles(window, deliveries, outcomes, rules.window_nights))
+    profiles = engine.hold(user_profiles(window, deliveries, outcomes))
     projection, models, fitted = _segment_models(engine, spec, profiles, rules)
     profiles = engine.hold(add_vector(profiles, projection))
     write("user_profiles", profiles)
     if not tables["user_profiles"]:
-        raise NoDataError(f"{shop.shop}: only bots in the {rules.window_nights} nights up to {night}: nobody to plan for")
+        raise NoDataError(
+            f"{shop.shop}: only bots in the {rules.window_nights} nights up to {night}: nobody to plan for"
+        )
     for name, rows in fitted.items():
         columns = TABLES[name].columns
         write(name, engine.rows(columns, [tuple(row[column] for column in columns) for row in rows]))
@@ -64,13 +68,7 @@ def run(engine: Engine, spec: dict[str, Any]) -> dict[str, Any]:
     write("category_stats", category_stats(window))
     write(
         "item_pairs",
-        item_pairs(
-            window,
-            rules.window_nights,
-            rules.pair_half_life_nights,
-            rules.pairs_per_item,
-            rules.pair_max_session_items,
-        ),
+        item_pairs(window, rules.pair_half_life_nights, rules.pairs_per_item, rules.pair_max_session_items),
     )
     responses = engine.hold(
         channel_response(consent, deliveries, outcomes, shop.strategy.channels, shop.strategy.complaint_rest_nights)
@@ -121,9 +119,9 @@ def _segment_models(
     return projection, models, {"profile_projection": projection, "segment_models": models}
 
 
-def _counts(engine: Engine, window: DataFrame, responses: DataFrame, segments: DataFrame) -> dict[str, int]:
+def _counts(engine: Engine, window: EventWindow, responses: DataFrame, segments: DataFrame) -> dict[str, int]:
     """A few figures for the manifest and the report."""
-    tonight = window.agg(
+    tonight = window.events.agg(
         F.count("*").alias("n_window_events"), F.count(F.when(F.col(NIGHTS_AGO) == 0, F.lit(1))).alias("n_night_events")
     )
     closed = responses.agg(F.count(F.when(F.col(C.IS_SUPPRESSED), F.lit(1))).alias("n_suppressed"))

@@ -3,7 +3,7 @@
 from typing import Final
 
 from pipelines.core.columns import Columns as C
-from spark_jobs.event_window import NIGHTS_AGO, as_table, total
+from spark_jobs.event_window import NIGHTS_AGO, VISIT, EventWindow, as_table, total
 from spark_jobs.session import DataFrame, F, Window, engine
 
 PAIR_EVENTS: Final = ("view", "click", "cart", "favorite", "purchase")
@@ -11,23 +11,21 @@ PAIR_EVENTS: Final = ("view", "click", "cart", "favorite", "purchase")
 MIN_SESSIONS_BOTH: Final = 2
 
 _UNIT = 1_000_000  # fixed point of a weight: whole numbers add up to the same sum in any order
-_FIRST, _ITEM, _ITEMS, _TOUCHES, _WEIGHT = "first_touch", "item", "items", "touches", "weight"
+_FIRST, _ITEM, _ITEMS, _WEIGHT = "first_touch", "item", "items", "weight"
 _A, _B, _N, _N_A, _N_B, _RANK, _OTHER = "a", "b", "n", "n_a", "n_b", "rank", "other"
 
 
-def item_pairs(
-    events: DataFrame, window_nights: int, half_life_nights: float, pairs_per_item: int, max_session_items: int
-) -> DataFrame:
-    """Pairs (item_a < item_b) of an `event_window` met in at least two sessions.
+def item_pairs(window: EventWindow, half_life_nights: float, pairs_per_item: int, max_session_items: int) -> DataFrame:
+    """Pairs (item_a < item_b) met in at least two sessions.
 
     A session counts its distinct touched items, the first `max_session_items` by first touch (ties: by id).
     score: sessions that hold both, each worth 0.5 ** (nights ago / half_life_nights) by the night it ended in.
     lift: P(a, b) / (P(a) P(b)) over the window's sessions, undecayed.
-    A pair stays if it is among the `pairs_per_item` best scores of either item (ties: more sessions, then the other's id).
+    A pair stays if it is among the `pairs_per_item` best scores of either item (ties: more sessions, then by id).
     """
-    touches = events.where(F.col(C.EVENT_TYPE).isin(*PAIR_EVENTS) & F.col(C.ITEM_ID).isNotNull())
+    touches = window.events.where(F.col(C.EVENT_TYPE).isin(*PAIR_EVENTS) & F.col(C.ITEM_ID).isNotNull())
     codes = engine().hold(_codes(touches))
-    baskets = engine().hold(_baskets(touches, codes, window_nights, half_life_nights, max_session_items))
+    baskets = engine().hold(_baskets(touches, codes, window.nights, half_life_nights, max_session_items))
     n_baskets = baskets.agg(F.count("*").alias(_N))
     items = engine().hold(
         baskets.select(F.explode(_ITEMS).alias(_ITEM))
@@ -57,7 +55,9 @@ def item_pairs(
 def _codes(touches: DataFrame) -> DataFrame:
     """Whole numbers for items, in the order of their ids: pairs multiply, and short keys keep them small."""
     order = Window.orderBy(C.ITEM_ID)
-    return touches.select(C.ITEM_ID).distinct().select(C.ITEM_ID, F.row_number().over(order).cast("bigint").alias(_ITEM))
+    return (
+        touches.select(C.ITEM_ID).distinct().select(C.ITEM_ID, F.row_number().over(order).cast("bigint").alias(_ITEM))
+    )
 
 
 def _baskets(
@@ -70,19 +70,20 @@ def _baskets(
     )
     per_item = (
         touches.join(codes, on=C.ITEM_ID)
-        .groupBy(C.USER_KEY, C.SESSION_ID, _ITEM)
+        .groupBy(VISIT, _ITEM)
         .agg(F.min(C.OCCURRED_AT).alias(_FIRST), F.min(NIGHTS_AGO).alias(NIGHTS_AGO))
     )
-    per_session = per_item.groupBy(C.USER_KEY, C.SESSION_ID).agg(
-        F.min(NIGHTS_AGO).alias(NIGHTS_AGO), F.sort_array(F.collect_list(F.struct(_FIRST, _ITEM))).alias(_TOUCHES)
-    )
-    first_ones = F.transform(F.slice(F.col(_TOUCHES), 1, max_session_items), lambda touch: touch.getField(_ITEM))
-    return per_session.join(weights, on=NIGHTS_AGO).select(_WEIGHT, first_ones.alias(_ITEMS))
+    order = Window.partitionBy(VISIT).orderBy(F.col(_FIRST).asc(), F.col(_ITEM).asc())
+    first_ones = per_item.withColumn(_RANK, F.row_number().over(order)).where(F.col(_RANK) <= max_session_items)
+    per_visit = first_ones.groupBy(VISIT).agg(F.min(NIGHTS_AGO).alias(NIGHTS_AGO), F.collect_list(_ITEM).alias(_ITEMS))
+    return per_visit.join(weights, on=NIGHTS_AGO).select(_WEIGHT, _ITEMS)
 
 
 def _together(baskets: DataFrame, items: DataFrame) -> DataFrame:
     """One row per pair; items that met in one session only are dropped before they multiply."""
-    first = baskets.select(_WEIGHT, _ITEMS, F.explode(_ITEMS).alias(_A)).join(items.select(F.col(_ITEM).alias(_A)), on=_A)
+    first = baskets.select(_WEIGHT, _ITEMS, F.explode(_ITEMS).alias(_A)).join(
+        items.select(F.col(_ITEM).alias(_A)), on=_A
+    )
     second = first.select(_WEIGHT, _A, F.explode(_ITEMS).alias(_B)).where(F.col(_A) < F.col(_B))
     return (
         second.join(items.select(F.col(_ITEM).alias(_B)), on=_B)

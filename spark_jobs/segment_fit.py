@@ -5,7 +5,6 @@ Vassilvitskii 2007), k by the best mean silhouette (Rousseeuw 1987) among those 
 previous anchor's by the Hungarian method (Kuhn 1955).
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +22,9 @@ Rows = list[dict[str, Any]]
 EVERYONE: Final = "Everyone"
 _SEED: Final = 20260301
 _RESTARTS: Final = 10
-_START_USERS: Final = 2_000  # restarts and silhouettes look at these; the best start is then refined on the whole sample
+_START_USERS: Final = (
+    2_000  # restarts and silhouettes look at these; the best start is then refined on the whole sample
+)
 _MAX_ROUNDS: Final = 100
 
 
@@ -46,7 +47,12 @@ def fit_projection(values: Array, size: int) -> Rows:
     loadings[:, variances[order] < 1e-9] = 0.0
     loadings = np.round(loadings, DIGITS + 3) + 0.0  # no minus zero
     return [
-        {C.FEATURE: feature.column, C.MEAN: float(mean[at]), C.SCALE: float(scale[at]), C.LOADINGS: loadings[at].tolist()}
+        {
+            C.FEATURE: feature.column,
+            C.MEAN: float(mean[at]),
+            C.SCALE: float(scale[at]),
+            C.LOADINGS: loadings[at].tolist(),
+        }
         for at, feature in enumerate(FEATURES)
     ]
 
@@ -102,7 +108,10 @@ def match_ids(centres: Array, projection: Rows, previous_projection: Rows, previ
     new = _standard(centres, ours, ours)
     old = _standard(old_centres, [theirs[feature] for feature in shared], ours)
     distances = np.sqrt(((new[:, None, :] - old[None, :, :]) ** 2).sum(axis=2))
-    taken = {int(at): int(previous_models[was][C.SEGMENT_ID]) for at, was in zip(*linear_sum_assignment(distances), strict=True)}
+    taken = {
+        int(at): int(previous_models[was][C.SEGMENT_ID])
+        for at, was in zip(*linear_sum_assignment(distances), strict=True)
+    }
     unused = max(int(row[C.SEGMENT_ID]) for row in previous_models) + 1
     for at in range(len(centres)):
         if at not in taken:
@@ -195,5 +204,7 @@ def _silhouette(distances: Array, labels: Labels, k: int) -> float:
     others = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
     others[rows, labels] = np.inf
     nearest = others.min(axis=1)
-    widths = np.where((counts[labels] > 1) & np.isfinite(nearest), (nearest - own) / np.maximum(np.maximum(own, nearest), 1e-12), 0.0)
+    widths = np.where(
+        (counts[labels] > 1) & np.isfinite(nearest), (nearest - own) / np.maximum(np.maximum(own, nearest), 1e-12), 0.0
+    )
     return float(widths.mean())

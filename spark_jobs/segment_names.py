@@ -13,8 +13,8 @@ _WORTH_SAYING = 0.25  # standard deviations from the shop's mean
 def name_segments(ids: Sequence[int], means: NDArray[np.float64]) -> list[str]:
     """One name per segment, unique among them.
 
-    `means` (segments, len(FEATURES)): standardised means, 0 is the shop's average. A name says the two features farthest
-    from 0, of different kinds; a third, fourth... where two segments would share it, and the id as the last resort.
+    `means` (segments, len(FEATURES)): standardised means, 0 is the shop's average. A name says the two features
+    farthest from 0, of different kinds; a third, fourth... where two would share it, and the id as the last resort.
     """
     names: dict[int, str] = {}
     for at in sorted(range(len(ids)), key=lambda at: ids[at]):

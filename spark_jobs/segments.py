@@ -67,7 +67,8 @@ def feature_value(feature: Feature) -> Column:
 def fit_sample(profiles: DataFrame, max_users: int) -> list[list[float]]:
     """Feature values of the `max_users` users with the smallest hash: (users, len(FEATURES)), in the hash's order."""
     hashed = profiles.select(
-        F.sha2(F.col(C.USER_KEY), 256).alias("hash"), *[feature_value(feature).alias(feature.column) for feature in FEATURES]
+        F.sha2(F.col(C.USER_KEY), 256).alias("hash"),
+        *[feature_value(feature).alias(feature.column) for feature in FEATURES],
     )
     rows = engine().fetch(hashed.orderBy("hash").limit(max_users))
     return [[row[feature.column] for feature in FEATURES] for row in rows]
@@ -82,7 +83,7 @@ def projection_weights(projection: Sequence[dict[str, Any]]) -> tuple[list[list[
     missing = [feature.column for feature in FEATURES if feature.column not in known]
     if missing:
         raise NightmarketError(
-            f"profile_projection of the anchor night lacks {', '.join(missing)}: made by other code; run the anchor night again"
+            f"profile_projection of the anchor night lacks {', '.join(missing)}; run the anchor night again"
         )
     rows = [known[feature.column] for feature in FEATURES]
     size = len(rows[0][C.LOADINGS])
@@ -95,9 +96,7 @@ def add_vector(profiles: DataFrame, projection: Sequence[dict[str, Any]]) -> Dat
     """user_profiles whole: the profiles with the vector. `projection`: rows of profile_projection."""
     weights, offsets = projection_weights(projection)
     names = [f"weight_{at}" for at in range(len(weights))]
-    row = engine().rows(
-        {**dict.fromkeys(names, "array<double>"), "offsets": "array<double>"}, [(*weights, offsets)]
-    )
+    row = engine().rows({**dict.fromkeys(names, "array<double>"), "offsets": "array<double>"}, [(*weights, offsets)])
     values = profiles.select("*", *[feature_value(feature).alias(f"value_{at}") for at, feature in enumerate(FEATURES)])
     components = []
     for component, name in enumerate(names):
@@ -119,14 +118,13 @@ def assign_segments(profiles: DataFrame, models: Sequence[dict[str, Any]]) -> Da
         gap = F.col(C.VECTOR)[at] - F.col(C.CENTROID)[at]
         squares = squares + gap * gap
     pairs = profiles.select(C.USER_KEY, C.VECTOR).crossJoin(centres).select("*")
-    near = pairs.select(
-        C.USER_KEY, C.SEGMENT_ID, C.SEGMENT_NAME, F.round(F.sqrt(squares), DIGITS).alias(C.DISTANCE)
-    )
+    near = pairs.select(C.USER_KEY, C.SEGMENT_ID, C.SEGMENT_NAME, F.round(F.sqrt(squares), DIGITS).alias(C.DISTANCE))
     candidates = near.select(C.USER_KEY, F.struct(C.DISTANCE, C.SEGMENT_ID, C.SEGMENT_NAME).alias("near"))
     nearest = candidates.groupBy(C.USER_KEY).agg(F.min("near").alias("near"))
     return as_table(
         nearest.select(
-            C.USER_KEY, *[F.col("near").getField(name).alias(name) for name in (C.SEGMENT_ID, C.SEGMENT_NAME, C.DISTANCE)]
+            C.USER_KEY,
+            *[F.col("near").getField(name).alias(name) for name in (C.SEGMENT_ID, C.SEGMENT_NAME, C.DISTANCE)],
         ),
         "segments",
     )

@@ -227,6 +227,7 @@ class Spark(Engine):
             "spark.sql.adaptive.enabled": "true",
             # Fixed partitions make equal bytes; adaptive execution would merge them by size.
             "spark.sql.adaptive.coalescePartitions.enabled": "false",
+            "spark.sql.adaptive.skewJoin.enabled": "false",
             "spark.sql.parquet.compression.codec": "zstd",
             "spark.sql.legacy.timeParserPolicy": "CORRECTED",
             "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",

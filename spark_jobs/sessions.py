@@ -1,18 +1,18 @@
 """sessions: one row per user per session of the night alone."""
 
 from pipelines.core.columns import Columns as C
-from spark_jobs.event_window import NIGHTS_AGO, as_table, event_counts, touched
+from spark_jobs.event_window import NIGHTS_AGO, VISIT, EventWindow, as_table, event_counts, touched
 from spark_jobs.session import DataFrame, F
 
 
-def sessions(events: DataFrame) -> DataFrame:
-    """Sessions of the last night of an `event_window`; of a session over midnight, the part after it.
+def sessions(window: EventWindow) -> DataFrame:
+    """Sessions of the window's last night; of a session over midnight, the part after it.
 
     duration_s is last minus first event in whole seconds; n_items counts distinct items touched, not merely shown.
     """
-    per_session = (
-        events.where(F.col(NIGHTS_AGO) == 0)
-        .groupBy(C.USER_KEY, C.SESSION_ID)
+    per_visit = (
+        window.events.where(F.col(NIGHTS_AGO) == 0)
+        .groupBy(VISIT)
         .agg(
             F.min(C.OCCURRED_AT).alias(C.STARTED_AT),
             F.max(C.OCCURRED_AT).alias(C.ENDED_AT),
@@ -21,4 +21,5 @@ def sessions(events: DataFrame) -> DataFrame:
         )
     )
     micros = F.micros_of_timestamp(F.col(C.ENDED_AT)) - F.micros_of_timestamp(F.col(C.STARTED_AT))
-    return as_table(per_session.withColumn(C.DURATION_S, F.floor(micros / 1_000_000).cast("bigint")), "sessions")
+    named = per_visit.join(window.visits, on=VISIT)
+    return as_table(named.withColumn(C.DURATION_S, F.floor(micros / 1_000_000).cast("bigint")), "sessions")

@@ -31,7 +31,7 @@ class Design:
     @property
     def nothing(self) -> np.ndarray:
         """(g,) probability of getting nothing."""
-        return self.cells[:, [cause != "" for cause in self.causes]].sum(axis=1)
+        return np.minimum(self.cells[:, [cause != "" for cause in self.causes]].sum(axis=1), 1.0)
 
 
 def design(groups: Groups, strategy: Strategy, arms: list[Arm]) -> Design:

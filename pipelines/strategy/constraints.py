@@ -14,7 +14,8 @@ from pipelines.strategy.candidates import Arm
 # What can stop a strategy for a customer, in the order in which it is looked at.
 RULES = ("no_consent", "complaint_rest", "frequency_cap", "margin_floor")
 
-# Order values are rounded up to these for the budget: 19% apart, so few groups, and never more spent than allowed.
+# Order values are rounded up to these, or to the shop's default, for the budget: 19% apart, so that groups are few and
+# no more is spent than allowed.
 _ORDER_STEPS = np.unique(np.ceil(2.0 ** (np.arange(0, 4 * 44) / 4)).astype(np.int64))
 
 
@@ -59,7 +60,7 @@ def group_customers(customers: Customers, is_left_out: np.ndarray, strategy: Str
     n_discounts = np.zeros(len(inside), dtype=np.int64)
     for discount in discounts:
         n_discounts += allowed_after_discount(margin, discount, strategy.margin_floor_percent)
-    order = _round_up(customers.order_cents[inside])
+    order = _round_up(customers.order_cents[inside], np.union1d(_ORDER_STEPS, strategy.default_order_cents))
 
     # Kinds differ in what stops what; groups, fewer, only in what is allowed.
     kind, first = _classes(*states, n_discounts)
@@ -109,12 +110,12 @@ def _channel_state(customers: Customers, strategy: Strategy, i: int, inside: np.
     return left
 
 
-def _round_up(order_cents: np.ndarray) -> np.ndarray:
-    """(n,) int64: each order value (cents, not negative) rounded up to one of _ORDER_STEPS; 0 stays 0."""
+def _round_up(order_cents: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(n,) int64: each order value (cents, not negative) rounded up to one of the steps (sorted); 0 stays 0."""
     values, where = np.unique(np.asarray(order_cents, dtype=np.int64), return_inverse=True)
-    if len(values) and (values[0] < 0 or values[-1] > _ORDER_STEPS[-1]):
-        raise ValueError(f"order values must lie in 0 to {_ORDER_STEPS[-1]} cents, found {values[0]} to {values[-1]}")
-    return np.where(values == 0, 0, _ORDER_STEPS[np.searchsorted(_ORDER_STEPS, values)])[where]
+    if len(values) and (values[0] < 0 or values[-1] > steps[-1]):
+        raise ValueError(f"order values must lie in 0 to {steps[-1]} cents, found {values[0]} to {values[-1]}")
+    return np.where(values == 0, 0, steps[np.searchsorted(steps, values)])[where]
 
 
 def main_rule(stopped_by: np.ndarray, n_members: np.ndarray) -> np.ndarray:

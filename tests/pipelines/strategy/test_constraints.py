@@ -5,7 +5,14 @@ import pytest
 
 from pipelines.core.config import Channel, Offer, Strategy
 from pipelines.strategy.candidates import arms, candidates
-from pipelines.strategy.constraints import RULES, Customers, allowed_after_discount, group_customers, main_rule
+from pipelines.strategy.constraints import (
+    RULES,
+    Customers,
+    Groups,
+    allowed_after_discount,
+    group_customers,
+    main_rule,
+)
 
 STRATEGY = Strategy(
     offers=(Offer(id="none"), Offer(id="save20", discount_percent=20)),
@@ -99,9 +106,9 @@ def test_the_margin_after_a_discount_is_of_the_discounted_price(margin: float, d
 
 
 def test_groups_hold_customers_alike_and_leave_out_whom_they_are_told_to() -> None:
-    who = customers(recent=[0, 1, 0, 0], order=[3000, 3000, 3001, 3000])
+    who = customers(recent=[0, 1, 0, 0], order=[3100, 3100, 3101, 3100])
     groups = group(who, [False, False, False, True])
-    assert groups.group_of[0] == groups.group_of[2]  # 3000 and 3001 cents are rounded up to the same step
+    assert groups.group_of[0] == groups.group_of[2]  # 3100 and 3101 cents are rounded up to the same step
     assert groups.group_of[0] != groups.group_of[1]
     assert groups.group_of[3] == -1
     assert sorted(groups.size) == [1, 2]
@@ -119,6 +126,7 @@ def test_order_values_are_rounded_up_by_less_than_a_fifth() -> None:
     groups = group(customers(order=orders))
     rounded = groups.order_cents[groups.group_of]
     assert rounded[0] == 0
+    assert rounded[4] == 3000  # the default, which most customers of a new shop have, is kept
     assert (rounded >= orders).all()
     assert (rounded <= np.array(orders) * 2**0.25 + 1).all()
 

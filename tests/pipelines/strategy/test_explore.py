@@ -82,7 +82,7 @@ def propensities_by_hand(strategy: Strategy, customers: Customers) -> list[dict[
     """Per customer: strategy id -> probability, customer by customer and strategy by strategy, holdout apart."""
     held = is_holdout(customers.user_keys, strategy.seed, strategy.holdout_percent)
     allowed = [{} if held[i] else allowed_by_hand(strategy, customers, i) for i in range(len(customers.user_keys))]
-    steps = sorted({ceil(2 ** (k / 4)) for k in range(120)})
+    steps = sorted({ceil(2 ** (k / 4)) for k in range(120)} | {strategy.default_order_cents})
     chance, cost = [], []
     for i, mine in enumerate(allowed):
         order = next((step for step in steps if step >= customers.order_cents[i]), 0) if customers.order_cents[i] else 0
