@@ -61,11 +61,26 @@ def of_night(store: Store, night: date) -> Lines:
 
     Raises NoDataError without events, AccountingError where the counts do not add up.
     """
+    parts = by_arrival(store, night).values()
+    return Lines(sum(p.lines_read for p in parts), sum(p.clean for p in parts), sum(p.duplicate for p in parts), 0)
+
+
+def by_arrival(store: Store, night: date) -> dict[date, Lines]:
+    """The good lines that tell of a night, by arrival, in order; the earliest arrival that tells of an event keeps it.
+
+    Raises NoDataError without events, AccountingError where the counts differ from the rows of the night.
+    """
     written = store.manifest("events", night)
     if written is None:
         raise NoDataError(f"shop {store.shop}, night {night}: no events; run nightmarket night for that date")
     lines, kept = written.counts["lines"], written.counts["kept"]
-    return Lines(sum(lines.values()), written.rows, sum(lines.values()) - sum(kept.values()), 0)
+    if sum(kept.values()) != written.rows:
+        raise AccountingError(
+            f"night {night}: {written.rows} rows, but {sum(kept.values())} of {sum(lines.values())} lines read were "
+            "kept; run the night again with --force"
+        )
+    found = {arrival: (n, kept.get(arrival, 0)) for arrival, n in sorted(lines.items())}
+    return {date.fromisoformat(arrival): Lines(n, clean, n - clean, 0) for arrival, (n, clean) in found.items()}
 
 
 def late_lines(store: Store, arrival: date) -> int:

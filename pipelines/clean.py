@@ -4,14 +4,15 @@ An arrival is judged once; the nights that its lines tell of are written again, 
 whatever the order. Raw lines stay, so a quarantined line is replayed by judging its arrival again after the fix.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.config import Shop
-from pipelines.core.errors import AccountingError, NoDataError
+from pipelines.core.errors import AccountingError, AuditError, NoDataError
 from pipelines.core.privacy import load_key
 from pipelines.core.storage import Store, window
+from pipelines.gates import gate
 from pipelines.launch import launch
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of, engine_spec
 
@@ -45,7 +46,9 @@ def run(night: date, context: Context) -> StageResult:
             staged = _staged_feeds(made, context, staging, feed_config)
             if catalog:
                 staged.append(Staged("catalog", night, staging / "catalog" / night.isoformat(), made["catalog"]["rows"], catalog_inputs, feed_config))
-            staged += _staged_events(made, store, staging, event_config)
+            events = _staged_events(made, store, staging, event_config)
+            _hold_gates(events, context)
+            staged += events
             audit_and_publish(staged, context, result)
     events = store.manifest("events", night)
     if events is None or events.rows == 0:
@@ -135,6 +138,32 @@ def _staged_events(made: dict[str, Any], store: Store, staging: Path, config_has
         rows = counts.pop("rows")
         staged.append(Staged("quarantine", arrival, staging / "quarantine" / text, rows, inputs, config_hash, counts))
     return staged
+
+
+def _hold_gates(staged: list[Staged], context: Context) -> None:
+    """Rates of what arrived and of each night, volumes against the earlier nights. Raises AuditError; nothing is published."""
+    store, gates = context.store, context.shop.gates
+    written = {part.night: part.rows for part in staged if part.table == "events"}
+    volumes = {night: m.rows for night in store.nights("events") if (m := store.manifest("events", night))} | written
+    breaches = []
+    for part in staged:
+        name = f"{part.table} {part.night}"
+        if part.table == "events":
+            n_lines = sum(part.counts["lines"].values())
+            counts = {"lines_read": n_lines, "duplicate": n_lines - part.rows, "clean": part.rows, "bots": part.counts["n_bot_events"]}
+            earlier = window(part.night - timedelta(days=1), gates.volume_window_nights)
+            reference = [night for night in earlier if volumes.get(night)]
+        else:
+            n_good = sum(part.counts["nights"].values())
+            counts = {"lines_read": n_good + part.rows, "quarantined": part.rows}
+            reference = []
+        same_day = [volumes[night] for night in reference if night.weekday() == part.night.weekday()]
+        breaches += [f"{name}: {breach}" for breach in gate(counts, [volumes[night] for night in reference], same_day, gates)]
+    if breaches:
+        raise AuditError(
+            f"{breaches[0]}{f' (and {len(breaches) - 1} more)' if len(breaches) > 1 else ''}; nothing was published; look at "
+            f"what arrived, or mend 'gates' in conf/shops/{context.shop.shop}.yaml"
+        )
 
 
 def _staged_feeds(made: dict[str, Any], context: Context, staging: Path, config_hash: str) -> list[Staged]:

@@ -76,7 +76,7 @@ def night(
         return
     console = Console()
     console.print(night_table(summary, settings.currency))
-    console.print(next_steps(summary), highlight=False)
+    console.print(next_steps(summary), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -4,9 +4,12 @@ Segments are fitted on anchor nights only (the first night with events and every
 model yet runs the anchor's features first, so the same tables come out whatever the order of nights.
 """
 
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
 from pipelines.core.storage import window
 from pipelines.launch import launch
@@ -62,11 +65,18 @@ def _make(night: date, nights: list[date], context: Context, result: StageResult
     context.progress(f"features {night}")
     with store.lock(f"features-{night}", wait=True), store.staging() as staging:
         made = launch("spark_jobs.features", _spec(night, nights, anchor, previous, context), context.machine, staging, store.folder / "logs")
-        staged = [
-            Staged(table, night, staging / table, int(made["tables"][table]), inputs, config_hash, made["counts"] if table == "segments" else {})
-            for table in tables
-        ]
+        staged = [Staged(table, night, staging / table, int(made["tables"][table]), inputs, config_hash) for table in tables]
+        staged = [replace(part, counts=made["counts"] | _sizes(part.folder)) if part.table == "segments" else part for part in staged]
         audit_and_publish(staged, context, result)
+
+
+def _sizes(segments: Path) -> dict[str, Any]:
+    """Customers per segment name, largest first."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    counted = pc.value_counts(pq.read_table(segments, columns=[C.SEGMENT_NAME])[C.SEGMENT_NAME]).to_pylist()
+    return {"segments": {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: (-row["counts"], row["values"]))}}
 
 
 def _inputs(night: date, nights: list[date], anchor: date, previous: date | None, context: Context) -> dict[str, str]:

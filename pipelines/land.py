@@ -5,11 +5,13 @@ Reading is by blocks of bytes and vectorised; a line that is no text (bad encodi
 excerpt and a fault, and nothing else is judged here.
 """
 
+import contextlib
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -56,7 +58,8 @@ def run(
                     arrivals.setdefault(feed, []).append(arrival)  # landed before; the files may have been archived since
                 continue
             arrivals.setdefault(feed, []).append(arrival)
-            inputs = {f"landing/{path.relative_to(folder).as_posix()}": _hash(path) for path in files}
+            stamps = _stamps(files)
+            inputs = _hashes(folder, files)
             config_hash = shop.cleaning.digest
             if not force and store.is_current(table, arrival, inputs, config_hash):
                 continue
@@ -64,6 +67,9 @@ def run(
                 progress(f"{feed} {arrival}")
             with store.staging() as staging:
                 rows = _write_lines(staging / table, arrival, folder, files, shop.cleaning)
+                for path, before, after in zip(files, stamps, _stamps(files), strict=True):
+                    if before != after:
+                        raise LandingError(f"{path}: changed while it was read; nothing of it was landed; run again once it has arrived whole")
                 store.publish(table, arrival, staging / table, rows=rows, inputs=inputs, config_hash=config_hash)
             n_files += len(files)
             n_lines += rows
@@ -76,12 +82,23 @@ def run(
 def find(folder: Path, source: Source, arrival: date) -> list[Path]:
     """The files that a feed's pattern names for one arrival, sorted. Links that lead out of the folder are refused."""
     found = folder.glob(source.pattern.replace("{night}", arrival.isoformat()))
-    files = sorted(path for path in found if path.is_file() and not path.name.startswith("."))  # hidden: still arriving
+    files = sorted(path for path in found if path.is_file() and not _is_hidden(path.relative_to(folder).parts))
     inside = folder.resolve()
     for path in files:
         if not path.resolve().is_relative_to(inside):
             raise LandingError(f"{path}: leads out of the landing folder; put the file itself there")
+        if "\ufffd" in _name(path):
+            raise LandingError(f"{_name(path)}: the file's name is not UTF-8; rename it")
     return files
+
+
+def _is_hidden(parts: Sequence[str]) -> bool:
+    """Still arriving, or what a file manager left beside the data."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _name(path: Path) -> str:
+    return str(path).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def arrivals_of(shop: Shop, feed: str, night: date) -> list[date]:
@@ -91,11 +108,34 @@ def arrivals_of(shop: Shop, feed: str, night: date) -> list[date]:
     return window(night, shop.features.window_nights + shop.cleaning.late_nights)
 
 
-def _hash(path: Path) -> str:
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is read or unpacked into one line."""
     try:
-        return file_hash(path)
-    except OSError as error:
+        yield
+    except PermissionError as error:
         raise LandingError(f"{path}: cannot be read: {error.strerror}; check its permissions, then run again") from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise LandingError(f"{path}: cannot be read to its end ({reason}); nothing of it was landed; have it sent again") from error
+
+
+def _hashes(folder: Path, files: list[Path]) -> dict[str, str]:
+    hashes = {}
+    for path in files:
+        with _reading(path):
+            hashes[f"landing/{path.relative_to(folder).as_posix()}"] = file_hash(path)
+    return hashes
+
+
+def _stamps(files: list[Path]) -> list[tuple[int, int, int]]:
+    """What tells that a file was written to or replaced since."""
+    stamps = []
+    for path in files:
+        with _reading(path):
+            found = path.stat()
+        stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
+    return stamps
 
 
 def _write_lines(folder: Path, arrival: date, landing: Path, files: list[Path], cleaning: Cleaning) -> int:
@@ -140,54 +180,56 @@ def _write_lines(folder: Path, arrival: date, landing: Path, files: list[Path], 
 
 
 def _streams(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """The byte streams of a file: itself, unpacked, or each member of a zip. Nothing is unpacked to disk."""
-    try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for member in sorted(archive.infolist(), key=lambda info: info.filename):
-                    if not member.is_dir():
-                        with archive.open(member) as stream:
-                            yield f"{name}/{member.filename}", stream
-        elif path.suffix == ".gz":
-            with gzip.open(path) as packed:
-                yield name, io.BufferedReader(packed, _BLOCK_BYTES)  # type: ignore[arg-type]
+    """The byte streams of a file: itself, unpacked, or each member of a zip by name. Nothing is unpacked to disk."""
+    with contextlib.ExitStack() as opened:
+        if path.suffix.lower() == ".zip":
+            with _reading(path):
+                archive = opened.enter_context(zipfile.ZipFile(path))
+            members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+            if len(set(members)) != len(members):
+                raise LandingError(f"{path}: two members have the same name; nothing of it was landed; have it packed again")
+            for member in members:
+                if not _is_hidden(member.split("/")):
+                    with _reading(path):
+                        stream = opened.enter_context(archive.open(member))
+                    yield f"{name}/{member}", stream
+        elif path.suffix.lower() == ".gz":
+            with _reading(path):
+                packed = opened.enter_context(gzip.open(path))
+            yield name, io.BufferedReader(packed, _BLOCK_BYTES)  # type: ignore[arg-type]
         else:
-            with path.open("rb") as plain:
-                yield name, plain
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise LandingError(f"{path}: cannot be read to its end ({reason}); nothing of it was landed; have it sent again") from error
+            with _reading(path):
+                plain = opened.enter_context(path.open("rb"))
+            yield name, plain
+
+
+def _read(stream: IO[bytes], n: int, path: Path) -> bytes:
+    with _reading(path):
+        return stream.read(n)
 
 
 def _blocks(stream: IO[bytes], path: Path, cleaning: Cleaning) -> "Iterator[tuple[pa.Array, pa.Array]]":
     """Texts and faults of the lines, block by block; memory is bounded by the block whatever a line's length."""
-    carry = b""
+    carry = _read(stream, len(_BOM), path).removeprefix(_BOM)
     too_long = b""  # the kept head of a line that passes the limit, while the rest of it goes by
-    first = True
-    while True:
-        block = stream.read(_BLOCK_BYTES)
-        if first and block.startswith(_BOM):
-            block = block[len(_BOM) :]
-        first = False
+    while block := _read(stream, _BLOCK_BYTES, path):
         if too_long:
             end = block.find(b"\n")
-            if block and end < 0:
+            if end < 0:
                 continue
-            yield _array([too_long], [(0, "line_too_long")], cleaning)
-            too_long, block = b"", block[end + 1 :] if block else b""
-            if not block and end < 0:
-                return
+            yield _array([too_long], {0: "line_too_long"}, cleaning)
+            too_long, block = b"", block[end + 1 :]
         data = carry + block
-        if not block:
-            if data:
-                yield _lines(data + b"\n", cleaning)
-            return
         cut = data.rfind(b"\n") + 1
         if cut:
             yield _lines(data[:cut], cleaning)
         carry = data[cut:]
         if len(carry) > cleaning.max_line_bytes:
             too_long, carry = carry[: cleaning.max_line_bytes], b""
+    if too_long:
+        yield _array([too_long], {0: "line_too_long"}, cleaning)
+    elif carry:
+        yield _lines(carry if carry.endswith(b"\n") else carry + b"\n", cleaning)
 
 
 def _lines(data: bytes, cleaning: Cleaning) -> "tuple[pa.Array, pa.Array]":
@@ -213,27 +255,26 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _faults(lines: list[bytes], cleaning: Cleaning) -> list[tuple[int, str]]:
-    """(position, fault) of the lines that are no text."""
-    found = []
+def _faults(lines: list[bytes], cleaning: Cleaning) -> dict[int, str]:
+    """Position -> fault of the lines that are no text."""
+    found = {}
     for at, line in enumerate(lines):
         if len(line) > cleaning.max_line_bytes:
-            found.append((at, "line_too_long"))
+            found[at] = "line_too_long"
         elif b"\0" in line:
-            found.append((at, "nul_byte"))
+            found[at] = "nul_byte"
         elif not _is_utf8(line):
-            found.append((at, "bad_encoding"))
+            found[at] = "bad_encoding"
     return found
 
 
-def _array(lines: list[bytes], faults: list[tuple[int, str]], cleaning: Cleaning) -> "tuple[pa.Array, pa.Array]":
+def _array(lines: list[bytes], faults: dict[int, str], cleaning: Cleaning) -> "tuple[pa.Array, pa.Array]":
     import pyarrow as pa
 
-    named = dict(faults)
-    texts = [
-        line.decode(errors="replace").replace("\0", "\ufffd")[: cleaning.max_quarantine_chars]
-        if at in named
-        else line.rstrip(b"\r").decode()
-        for at, line in enumerate(lines)
-    ]
-    return pa.array(texts, pa.string()), pa.array([named.get(at) for at in range(len(lines))], pa.string())
+    texts = [_excerpt(line, cleaning) if at in faults else line.rstrip(b"\r").decode() for at, line in enumerate(lines)]
+    return pa.array(texts, pa.string()), pa.array([faults.get(at) for at in range(len(lines))], pa.string())
+
+
+def _excerpt(line: bytes, cleaning: Cleaning) -> str:
+    """The start of a line that is no text, with what cannot be text replaced; the same wherever a block ended."""
+    return line[: cleaning.max_line_bytes].decode(errors="replace").replace("\0", "\ufffd")[: cleaning.max_quarantine_chars]

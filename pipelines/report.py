@@ -1,4 +1,4 @@
-"""Makes the nightly report: report.html, one page that opens from disk without network, and the same numbers as report.json.
+"""Makes the nightly report: report.html, one page that opens from disk without network, and report.json, its numbers.
 
     nightmarket night --shop demo --date 2026-03-14
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import report_charts
+from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop
 from pipelines.core.storage import Store, file_hash, storage_error, window
 from pipelines.core.tables import TABLES
@@ -21,7 +22,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-SHOWN_FEATURES, SHOWN_STRATEGIES = 8, 12
+SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "JP¥", "INR": "₹"}
 _WORDS = {
     "none": "nothing in the way",
@@ -104,14 +105,16 @@ def page(numbers: dict[str, Any]) -> str:
 
 
 def _shown_features(segments: dict[str, Any]) -> list[dict[str, Any]]:
-    """The features that set some segment apart most, in the order of the profile: the same rows in every small multiple."""
+    """What is spent and what sets some segment apart most, in the profile's order; the same for every segment."""
     if "missing" in segments:
         return []
 
     def furthest(feature: dict[str, Any]) -> float:
         return max(abs(segment["profile"][feature["column"]]["away"]) for segment in segments["segments"])
 
-    best = sorted(segments["features"], key=lambda feature: -furthest(feature))[:SHOWN_FEATURES]
+    # What a segment spends is asked first, so it is always shown.
+    order = sorted(segments["features"], key=lambda feature: (feature["column"] != C.REVENUE_CENTS, -furthest(feature)))
+    best = order[:SHOWN_FEATURES]
     return [feature for feature in segments["features"] if feature in best]
 
 
@@ -125,6 +128,9 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     judged = store.manifest("quarantine", arrival)
     told = [date.fromisoformat(text) for text in judged.counts["nights"]] if judged else []
     inputs |= store.inputs("events", sorted({*window(night, back), *told}))
+    # Line counts stand in manifests, not in rows: they follow from what had arrived by then.
+    arrivals = [arrival] if shop.landing["events"].is_archive else window(night, shop.cleaning.late_nights + 1)
+    inputs |= store.inputs("raw_events", arrivals)
     inputs |= store.inputs("category_stats", window(night, TREND_NIGHTS))
     for table in ("deliveries", "outcomes"):
         inputs |= store.inputs(table, window(night, MEASURED_NIGHTS))
@@ -146,9 +152,11 @@ def money(cents: float | None, symbol: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """0.1234 -> '12.3%'; small shares keep two decimals; None -> a dash."""
+    """0.1234 -> '12.3%'; shares under 1% keep two decimals; None -> a dash."""
     if share is None:
         return "–"
+    if share == 0:
+        return "0%"
     return f"{share:.2%}" if 0 < abs(share) < 0.01 else f"{share:.1%}"
 
 
@@ -158,8 +166,8 @@ def signed(share: float | None) -> str:
 
 
 def path(name: str) -> str:
-    """A category's path that may break between its parts, and only there."""
-    return name.replace("/", " / ").replace(".", ".\u200b")
+    """A name of several parts that may break between them: 'home/kettles' -> 'home / kettles'."""
+    return name.replace("/", " / ").replace(".", ".\u200b").replace("_", "_\u200b")
 
 
 def points(share: float) -> str:

@@ -1,7 +1,7 @@
 """Small inline SVG charts: pure functions of numbers that return markup.
 
-Marks are placed in percent of the box, so a chart fills whatever width it is given without distortion; words stay in the
-page's HTML, where they keep their size on a phone. Colours come from the page's CSS classes (`t-...` fill, `s-...` stroke).
+Marks are placed in percent of the box, so a chart fills whatever width it is given without distortion; words stay in
+the page's HTML, where they keep their size on a phone. Colours come from the page's CSS (`t-...` fill, `s-...` stroke).
 """
 
 from collections.abc import Sequence

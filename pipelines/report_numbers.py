@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any
 
-from pipelines.accounting import late_lines, of_arrival, of_night
+from pipelines.accounting import by_arrival, late_lines, of_arrival
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop
 from pipelines.core.storage import Store, window
@@ -29,7 +29,7 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "lines": lines(night, shop, store),
         "funnel": funnel(night, store),
         "segments": segments(night, store),
-        "trend": trend(night, store),
+        "trend": trend(night, shop, store),
         "plan": plan(night, shop, store),
         "measured": measured(night, store),
         "cost": cost(night, shop, store),
@@ -52,11 +52,14 @@ def headline(sections: dict[str, Any]) -> dict[str, Any]:
 
 
 def lines(night: date, shop: Shop, store: Store) -> dict[str, Any]:
-    """Line accounting of the arrival and of the night, and of every arrival that told of the night."""
+    """Line accounting of the arrival and of the night as told by then.
+
+    Later arrivals are left out: where they only repeat what is known, they change no table, so they may not change
+    this page either.
+    """
     arrival = shop.arrival_of("events", night)
-    whole, of_the_night = of_arrival(store, arrival), of_night(store, night)
-    written = store.manifest("events", night)
-    lines_of, kept = (written.counts["lines"], written.counts["kept"]) if written else ({}, {})
+    whole = of_arrival(store, arrival)
+    known = {told_by: part for told_by, part in by_arrival(store, night).items() if told_by <= arrival}
     judged = store.manifest("quarantine", arrival)
     told = judged.counts if judged else {}
     feeds = store.manifest("feed_quarantine", night)
@@ -65,12 +68,12 @@ def lines(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "is_archive": shop.landing["events"].is_archive,
         "n_nights": len(told.get("nights", {})),
         "arrival": whole.as_dict(),
-        "night": of_the_night.as_dict(),
+        "night": {name: sum(part.as_dict()[name] for part in known.values()) for name in whole.as_dict()},
         "headers": told.get("headers", 0),
         "late": None if shop.landing["events"].is_archive else late_lines(store, arrival),
         "arrivals": [
-            {"arrival": key, "lines": n, "clean": kept.get(key, 0), "duplicate": n - kept.get(key, 0)}
-            for key, n in sorted(lines_of.items())
+            {"arrival": told_by.isoformat(), "lines": part.lines_read, "clean": part.clean, "duplicate": part.duplicate}
+            for told_by, part in known.items()
         ],
         "reasons": ranked(told.get("reasons", {})),
         "feeds": [
@@ -111,7 +114,8 @@ def quality(night: date, shop: Shop, store: Store, sections: dict[str, Any]) -> 
     before = [(n, store.manifest("events", n)) for n in window(night - timedelta(days=1), limits.volume_window_nights)]
     volumes = {n: manifest.rows for n, manifest in before if manifest}
     same_day = [volume for n, volume in volumes.items() if n.weekday() == night.weekday()]
-    volume = sections["lines"]["night"]["clean"]
+    events = store.manifest("events", night)
+    volume = events.rows if events else 0
     shares = (
         ("quarantined lines", share(arrived["quarantined"], arrived["lines_read"]), limits.max_quarantine_share),
         ("duplicate lines", share(arrived["duplicate"], arrived["lines_read"]), limits.max_duplicate_share),
@@ -149,8 +153,11 @@ def _published(night: date, shop: Shop, store: Store) -> list[tuple[str, date]]:
     return [(name, partition) for name, partition in wanted if store.manifest(name, partition)]
 
 
-def trend(night: date, store: Store) -> dict[str, Any]:
-    """Events per night and category, bots left out. A night without category_stats is counted from its events."""
+def trend(night: date, shop: Shop, store: Store) -> dict[str, Any]:
+    """Events per night and category, bots left out. A night without category_stats is counted from its events.
+
+    `is_base_odd`: a night that is compared with is further from the usual volume than the gate allows.
+    """
     nights = window(night, TREND_NIGHTS)
     counted = {n: found for n in nights if (found := _category_counts(store, n)) is not None}
     last_week = [n for n in nights[-7:] if n in counted]
@@ -166,6 +173,8 @@ def trend(night: date, store: Store) -> dict[str, Any]:
         new, old, basis = [night], [nights[-8]], "this night against the same weekday a week before"
     else:
         new, old, basis = [], [], ""
+    totals = {n: sum(counts.values()) for n, counts in counted.items()}
+    usual, limit = median(totals.values()), shop.gates.max_volume_ratio
     shown = nights[nights.index(min(counted)) :]
     names, tonight = _category_names(night, store), _category_tonight(night, store)
     categories = []
@@ -183,8 +192,9 @@ def trend(night: date, store: Store) -> dict[str, Any]:
         )
     return {
         "nights": [n.isoformat() for n in shown],
-        "total": [sum(counted[n].values()) if n in counted else None for n in shown],
+        "total": [totals.get(n) for n in shown],
         "basis": basis,
+        "is_base_odd": any(not usual / limit <= totals[n] <= usual * limit for n in old),
         "n_categories": len(week),
         "top_share": share(sum(week[key] for key in top), sum(week.values())),
         "categories": categories,

@@ -11,8 +11,8 @@ def read(store: Store, table: str, nights: list[date], *columns: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # partitioning=None: the folder's name must not come back as a column
-    parts = [pq.read_table(file, columns=list(columns), partitioning=None) for file in store.files(table, nights)]
+    # ParquetFile, not read_table: that one imports pandas and turns the folder's name into a column.
+    parts = [pq.ParquetFile(file).read(columns=list(columns)) for file in store.files(table, nights)]
     return pa.concat_tables(parts) if parts else None
 
 

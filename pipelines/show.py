@@ -1,6 +1,7 @@
 """What a person sees in the terminal: progress per stage, and the table at the end of a night."""
 
 import sys
+from datetime import date, timedelta
 from typing import Any
 
 from rich.console import Console
@@ -54,12 +55,15 @@ def night_table(summary: dict[str, Any], currency: str) -> Table:
     table.add_row(
         "plan", f"{plan['rows']:,} of {plan['customers']:,} customers, cost {plan['cost']:,.2f} {currency}, holdout {plan['holdout']:,}"
     )
-    table.add_row("report", summary["report"])
     return table
 
 
 def next_steps(summary: dict[str, Any]) -> str:
     """What a person may do now."""
+    lines = [f"Report: {summary['report']}"]
     if summary["stale_nights"]:
-        return f"Late events changed earlier nights; run: nightmarket backfill --shop {summary['shop']} --stale"
-    return f"Open the report; then the next night: nightmarket night --shop {summary['shop']} --date <the day after>"
+        lines.append(f"Late events changed earlier nights; next: nightmarket backfill --shop {summary['shop']} --stale")
+    else:
+        after = date.fromisoformat(summary["night"]) + timedelta(days=1)
+        lines.append(f"Next: open the report; tomorrow: make nightly SHOP={summary['shop']} DATE={after}")
+    return "\n".join(lines)

@@ -65,7 +65,7 @@ def _write_nights(
         events = ev.drop_resent(events)
     events = engine.hold(events)
     bots = engine.hold(ev.find_bots(events, shop.cleaning))
-    frame = ev.finish(ev.split_sessions(events, shop.cleaning), bots, ev.pseudonyms(events, key))
+    frame = ev.finish(ev.split_sessions(events, shop.cleaning, one_night=len(nights) == 1), bots, ev.pseudonyms(events, key))
     if len(nights) > 1:
         frame = engine.hold(frame)
     table = TABLES["events"]
@@ -73,10 +73,12 @@ def _write_nights(
     for night in nights:
         of_night = frame.filter(F.col(C.NIGHT) == night).select(*table.columns)
         rows = engine.write(of_night, out / "events" / night, table.sort_by, clustered=True)
-        written[night] = {"rows": rows, "n_bots": 0, "kept": {}}
+        written[night] = {"rows": rows, "n_bots": 0, "n_bot_events": 0, "kept": {}}
     n = F.count(F.lit(1)).alias("n")
-    for row in engine.fetch(bots.groupBy(C.NIGHT).agg(n)):
-        written[row[C.NIGHT]]["n_bots"] = int(row["n"])
+    robotic = events.join(bots, on=[C.NIGHT, C.USER_ID], how="inner").groupBy(C.NIGHT, C.USER_ID).agg(n)
+    for row in engine.fetch(robotic):
+        written[row[C.NIGHT]]["n_bots"] += 1
+        written[row[C.NIGHT]]["n_bot_events"] += int(row["n"])
     for row in engine.fetch(events.groupBy(C.NIGHT, C.ARRIVAL).agg(n).orderBy(C.NIGHT, C.ARRIVAL)):
         written[row[C.NIGHT]]["kept"][row[C.ARRIVAL]] = int(row["n"])
     return written

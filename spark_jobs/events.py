@@ -4,15 +4,19 @@ Pure transformations; `spark_jobs/clean.py` runs them.
 """
 
 import importlib
+from functools import reduce
+from operator import or_
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Cleaning, Shop, Source
 from pipelines.core.errors import ConfigError
 from pipelines.core.privacy import PseudonymKey
 from pipelines.core.tables import TABLES
-from spark_jobs.parse import IS_HEADER, OCCURRED_US, Format, first_reason, mapped, money, split
+from spark_jobs.parse import IS_HEADER, OCCURRED_US, Format, cents, first_reason, mapped, money, split
 from spark_jobs.session import Column, DataFrame, F, Window, engine
 
+_AMOUNT = "amount_cents"
+_HAS_SESSION = "has_session"
 _NEED_ITEM = ("view", "favorite", "cart", "remove_from_cart", "purchase")
 # All that an event is made of before it gets its pseudonym; equal in all of these is a duplicate.
 CONTENT = {
@@ -43,36 +47,37 @@ def load_format(connector: str) -> Format:
 
 
 def parse_events(lines: DataFrame, form: Format, source: Source, shop: Shop) -> DataFrame:
-    """One row per raw line: its place, is_header, reason (null if good), night ("YYYY-MM-DD" local), event_id, CONTENT."""
+    """One row per raw line: its place, is_header, reason (null if good), night ("YYYY-MM-DD" local), and what the platform
+    tells of event_id and CONTENT; what it never tells has no column."""
     frame, cells, rules = split(lines, form)
-    columns = form.columns(cells)
-    typed = {name: columns.get(name, F.lit(None).cast(kind)) for name, kind in {C.EVENT_ID: "string", **CONTENT}.items()}
+    typed = form.columns(cells)
     typed[C.EVENT_TYPE] = mapped(typed[C.EVENT_TYPE], {**form.event_types, **source.event_types})
-    typed[C.BRAND] = F.coalesce(typed[C.BRAND], F.lit(source.default_brand).cast("string"))
+    if source.default_brand:
+        typed[C.BRAND] = F.coalesce(typed.get(C.BRAND, F.lit(None)), F.lit(source.default_brand))
+    place = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER, IS_HEADER]
+    amount = cents(cells[form.price]) if form.price else F.lit(None).cast("bigint")
+    # What is judged becomes a column first, so that it is computed once, however many rules ask for it.
+    frame = frame.withColumns({**typed, _AMOUNT: amount})
     happened = F.timestamp_of_micros(F.col(OCCURRED_US))
-    needs_item = typed[C.EVENT_TYPE].isin(*_NEED_ITEM)
     rules = [
         *rules,
-        ("missing_user", typed[C.USER_ID].isNull()),
+        ("missing_user", F.col(C.USER_ID).isNull()),
         *form.rules(cells),
-        ("unknown_event_type", typed[C.EVENT_TYPE].isNull()),
-        ("bad_timestamp", typed[OCCURRED_US].isNull()),
-        ("missing_item", needs_item & typed[C.ITEM_ID].isNull()),
-        ("missing_query", (typed[C.EVENT_TYPE] == "search") & typed[C.QUERY].isNull()),
-        *(money(cells[form.price], shop.cleaning.max_price) if form.price else []),
+        ("unknown_event_type", F.col(C.EVENT_TYPE).isNull()),
+        ("bad_timestamp", F.col(OCCURRED_US).isNull()),
+        ("missing_item", F.col(C.ITEM_ID).isNull() & reduce(or_, [F.col(C.EVENT_TYPE) == name for name in _NEED_ITEM])),
+        ("missing_query", _missing(C.QUERY, typed) & (F.col(C.EVENT_TYPE) == "search")),
+        *(money(F.col(_AMOUNT), cells[form.price], shop.cleaning.max_price) if form.price else []),
     ]
-    judged = frame.select(
-        C.ARRIVAL,
-        C.SOURCE_FILE,
-        C.LINE_NUMBER,
-        IS_HEADER,
-        F.coalesce(F.col(C.FAULT), first_reason(rules)).alias(C.REASON),
-        *[column.alias(name) for name, column in typed.items()],
-    )
+    judged = frame.select(*place, F.coalesce(F.col(C.FAULT), first_reason(rules)).alias(C.REASON), *typed)
     local = F.date_format(F.local_timestamp(happened, shop.timezone), "yyyy-MM-dd")
     named = judged.withColumn(C.NIGHT, F.when(F.col(C.REASON).isNull(), local))
     outside = F.coalesce(~_within(F.col(C.NIGHT), F.col(C.ARRIVAL), source, shop.cleaning), F.lit(False))
     return named.withColumn(C.REASON, F.coalesce(F.col(C.REASON), F.when(outside, F.lit("outside_window"))))
+
+
+def _missing(name: str, typed: dict[str, Column]) -> Column:
+    return F.col(name).isNull() if name in typed else F.lit(True)
 
 
 def _within(night: Column, arrival: Column, source: Source, cleaning: Cleaning) -> Column:
@@ -83,16 +88,21 @@ def _within(night: Column, arrival: Column, source: Source, cleaning: Cleaning) 
     return (night <= arrival) & (night >= first)
 
 
+def told(frame: DataFrame) -> list[str]:
+    """What of night, event_id and CONTENT the frame has: what makes two events differ."""
+    return [name for name in (C.NIGHT, C.EVENT_ID, *CONTENT) if name in frame.columns]
+
+
 def drop_duplicates(parsed: DataFrame) -> DataFrame:
     """One row per distinct event of good lines; `arrival` is the earliest that told of it."""
-    keys = [C.NIGHT, C.EVENT_ID, *CONTENT]
-    return parsed.groupBy(*keys).agg(F.min(C.ARRIVAL).alias(C.ARRIVAL))
+    return parsed.groupBy(*told(parsed)).agg(F.min(C.ARRIVAL).alias(C.ARRIVAL))
 
 
 def drop_resent(events: DataFrame) -> DataFrame:
-    """One row per event id and user; of lines that differ under one id, the first in order of content stays."""
-    same = Window.partitionBy(C.USER_ID, C.EVENT_ID).orderBy(*[F.col(name).asc_nulls_first() for name in (*CONTENT, C.ARRIVAL)])
-    numbered = events.withColumn("nth", F.row_number().over(same))
+    """One row per night, user and event id: of lines that differ under one id, the one that arrived first stays (then the
+    first in order of content). By night, because nights are written apart and in any order."""
+    order = [F.col(name).asc_nulls_first() for name in (C.ARRIVAL, *told(events))]
+    numbered = events.withColumn("nth", F.row_number().over(Window.partitionBy(C.NIGHT, C.USER_ID, C.EVENT_ID).orderBy(*order)))
     return numbered.filter(F.col(C.EVENT_ID).isNull() | (F.col("nth") == 1)).drop("nth")
 
 
@@ -105,14 +115,19 @@ def find_bots(events: DataFrame, cleaning: Cleaning) -> DataFrame:
     return by_night.filter(fast).select(C.NIGHT, C.USER_ID)
 
 
-def split_sessions(events: DataFrame, cleaning: Cleaning) -> DataFrame:
-    """Adds `session_number` (1, 2, ...) where the platform gave no session: a new one after a gap of silence."""
-    by_user = Window.partitionBy(C.USER_ID, C.NIGHT, F.col(C.SESSION_ID).isNull()).orderBy(OCCURRED_US)
+def split_sessions(events: DataFrame, cleaning: Cleaning, *, one_night: bool = False) -> DataFrame:
+    """Adds `session_number` (1, 2, ... of a user's night) where the platform gave no session: a new one after a gap of
+    silence. `one_night`: the events are of one night, which then need not be a key (a fifth quicker)."""
+    keys = [C.USER_ID] if one_night else [C.NIGHT, C.USER_ID]
+    if C.SESSION_ID in events.columns:
+        events = events.withColumn(_HAS_SESSION, F.col(C.SESSION_ID).isNotNull())
+        keys.append(_HAS_SESSION)
+    by_user = Window.partitionBy(*keys).orderBy(OCCURRED_US)
     silence = F.col(OCCURRED_US) - F.lag(OCCURRED_US).over(by_user)
     starts = F.when(silence > cleaning.session_gap_minutes * 60_000_000, F.lit(1)).otherwise(F.lit(0))
     marked = events.withColumn("starts", starts)
     # The default frame takes in equal times, so that which of them came first makes no difference.
-    return marked.withColumn("session_number", F.sum("starts").over(by_user).cast("bigint") + 1).drop("starts")
+    return marked.withColumn("session_number", F.sum("starts").over(by_user).cast("bigint") + 1)
 
 
 def pseudonyms(events: DataFrame, key: PseudonymKey) -> DataFrame:
@@ -132,11 +147,15 @@ def finish(events: DataFrame, bots: DataFrame, users: DataFrame) -> DataFrame:
     joined = events.join(users, on=C.USER_ID, how="inner").join(flagged, on=[C.NIGHT, C.USER_ID], how="left")
     own = F.concat_ws("-", F.substring(F.col(C.USER_KEY), 1, 16), F.col(C.NIGHT), F.col("session_number").cast("string"))
     made = {
-        C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), own),
+        C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), own) if C.SESSION_ID in events.columns else own,
         C.OCCURRED_AT: F.timestamp_of_micros(F.col(OCCURRED_US)),
         C.IS_BOT: F.coalesce(F.col(C.IS_BOT), F.lit(False)),
     }
-    return joined.select(C.NIGHT, *[made.get(name, F.col(name)).alias(name) for name in TABLES["events"].columns])
+
+    def column(name: str, kind: str) -> Column:
+        return made[name] if name in made else F.col(name) if name in joined.columns else F.lit(None).cast(kind)
+
+    return joined.select(C.NIGHT, *[column(name, kind).alias(name) for name, kind in TABLES["events"].columns.items()])
 
 
 def quarantined(parsed: DataFrame, lines: DataFrame, max_chars: int) -> DataFrame:

@@ -12,7 +12,7 @@ from pipelines.core.config import Shop
 from pipelines.core.privacy import PseudonymKey
 from pipelines.core.tables import TABLES
 from spark_jobs.events import load_format, pseudonyms
-from spark_jobs.parse import OCCURRED_US, first_reason, money, split
+from spark_jobs.parse import OCCURRED_US, cents, first_reason, money, split
 from spark_jobs.session import DataFrame, Engine, F, Window
 
 _TIMES = (C.OCCURRED_AT, C.SENT_AT)
@@ -23,7 +23,7 @@ def parse_feed(lines: DataFrame, feed: str, shop: Shop) -> DataFrame:
     form = load_format(shop.landing[feed].connector)  # type: ignore[index]
     frame, cells, rules = split(lines, form)
     columns = form.columns(cells)
-    rules = [*rules, *form.rules(cells), *(money(cells[form.price], shop.cleaning.max_price) if form.price else [])]
+    rules = [*rules, *form.rules(cells), *(money(cents(cells[form.price]), cells[form.price], shop.cleaning.max_price) if form.price else [])]
     return frame.select(
         C.ARRIVAL,
         C.SOURCE_FILE,

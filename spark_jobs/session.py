@@ -19,6 +19,11 @@ else:
     Column = DataFrame = Any
 
 _ROW_GROUP_ROWS = 122_880
+_ANY = "16777216"  # deeper and longer than any line
+# Engines write decimals in their own ways (1e5, 1.0E5), so a key's decimal becomes a string before it is parsed. A letter
+# before the closing quote: what opens a string never follows one, so nothing inside a string is touched.
+MARK = "\ufdd0"
+_DECIMAL = r'([A-Za-z0-9_]"\s*:\s*)(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))'
 
 
 class Engine:
@@ -27,6 +32,7 @@ class Engine:
     name: str
     functions: Any
     window: Any
+    possessive = ""  # what makes a repeated group of a regular expression keep what it took
 
     def read(self, files: Sequence[Path]) -> DataFrame:
         """The rows of these Parquet files; at least one file."""
@@ -75,8 +81,15 @@ class Engine:
         """Wall-clock time in `zone` of a UTC timestamp."""
         raise NotImplementedError
 
+    def split_on(self, text: Column, separator: str) -> Column:
+        """Fields between a literal separator; `split` takes a pattern, which costs DuckDB ten times as much."""
+        raise NotImplementedError
+
     def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
-        """A JSON object parsed once, for `parsed_text`; null if the text is no JSON object."""
+        """A JSON object parsed once, for `parsed_text`; null if the text is no JSON object (RFC 8259).
+
+        Of a key that stands twice the first counts. Decimal numbers come as written, between two MARKs.
+        """
         raise NotImplementedError
 
     def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
@@ -94,7 +107,7 @@ def engine() -> Engine:
     return _current
 
 
-_DIALECT = frozenset({"try_cast", "timestamp_of_micros", "micros_of_timestamp", "local_timestamp"})
+_DIALECT = frozenset({"try_cast", "timestamp_of_micros", "micros_of_timestamp", "local_timestamp", "split_on"})
 
 
 class _Dialect:
@@ -125,6 +138,7 @@ class DuckDB(Engine):
 
     def __init__(self, work: Path, threads: int, memory_gb: float) -> None:
         import duckdb
+        from sqlframe.base.session import _BaseSession
         from sqlframe.duckdb import DuckDBSession
         from sqlframe.duckdb import Window as window
         from sqlframe.duckdb import functions
@@ -137,6 +151,7 @@ class DuckDB(Engine):
         self.connection.execute("SET enable_progress_bar = false")
         if threads:
             self.connection.execute(f"SET threads = {int(threads)}")
+        _BaseSession._instance = None  # SQLFrame keeps one session for ever, with the first connection in it
         self.session = DuckDBSession(conn=self.connection)
         self._n_held = 0
 
@@ -200,11 +215,19 @@ class DuckDB(Engine):
     def local_timestamp(self, timestamp: Column, zone: str) -> Column:
         return self.functions.call_function("timezone", self.functions.lit(zone), timestamp)
 
+    def split_on(self, text: Column, separator: str) -> Column:
+        return self.functions.call_function("string_split", text, self.functions.lit(separator))
+
     def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
         f = self.functions
         paths = f.array(*[f.lit(f"$.{key}") for key in keys])
-        is_object = f.call_function("json_valid", text) & text.rlike(r"^\s*\{")
-        return f.when(is_object, f.call_function("json_extract_string", f.when(is_object, text), paths))
+        # DuckDB takes a comma before a bracket, NaN and Infinity, which are no JSON: looked for outside strings.
+        loose = r",\s*[}\]]|[nN][aA][nN]|[iI][nN][fF]"
+        bare = f.call_function("regexp_replace", text, f.lit(r'"(?:[^"\\]|\\.)*"'), f.lit('""'), f.lit("g"))
+        is_strict = f.when(text.rlike(loose), ~bare.rlike(loose)).otherwise(f.lit(True))
+        is_object = f.call_function("json_valid", text) & text.rlike(r"^\s*\{") & is_strict
+        marked = f.call_function("regexp_replace", text, f.lit(_DECIMAL), f.lit(f'\\1"{MARK}\\2{MARK}"'), f.lit("g"))
+        return f.when(is_object, f.call_function("json_extract_string", f.when(is_object, marked), paths))
 
     def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
         return self.functions.try_element_at(parsed, self.functions.lit(at + 1))
@@ -212,6 +235,7 @@ class DuckDB(Engine):
 
 class Spark(Engine):
     name = "spark"
+    possessive = "+"  # Java walks back through a group by recursion, which a long field would overflow
 
     def __init__(self, work: Path, threads: int, memory_gb: float, partitions: int, master: str, conf: dict[str, str]) -> None:
         from pyspark.sql import SparkSession, functions
@@ -298,15 +322,25 @@ class Spark(Engine):
     def local_timestamp(self, timestamp: Column, zone: str) -> Column:
         return self.functions.from_utc_timestamp(timestamp, zone)
 
+    def split_on(self, text: Column, separator: str) -> Column:
+        return self.functions.split(text, f"\\Q{separator}\\E")
+
     def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
-        # Spark's parser stops at the end of the first value: an element put behind it shows that nothing else was there.
         f = self.functions
-        parsed = f.try_parse_json(f.concat(f.lit("["), text, f.lit(',"end"]')))
-        is_one = (f.try_variant_get(parsed, "$[1]", "string") == "end") & f.try_variant_get(parsed, "$[2]", "string").isNull()
-        return f.when(is_one & text.rlike(r"^\s*\{"), parsed)
+        marked = f.regexp_replace(text, _DECIMAL, f'$1"{MARK}$2{MARK}"')
+        # Spark's parser stops at the end of the first value: an object put behind it shows that nothing else was there.
+        seal = f.xxhash64(text).cast("string")
+        wrapped = f.concat(f.lit("["), marked, f.lit(',{"seal":"'), seal, f.lit('"}]'))
+        strict = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false", "maxNestingDepth": _ANY, "maxNumLen": _ANY}
+        parsed = f.from_json(wrapped, "array<map<string,string>>", strict)
+        is_one = (f.size(parsed) == 2) & (f.get(parsed, f.lit(1)).getItem("seal") == seal) & text.rlike(r"^\s*\{")
+        # Half a surrogate pair is no text. Escaped backslashes and whole pairs are taken out, then none may be left.
+        pairs = r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+        halves = f.regexp_replace(text, pairs, " ").rlike(r"\\u[dD][89a-fA-F]")
+        return f.when(is_one & ~f.when(f.contains(text, f.lit("\\u")), halves).otherwise(f.lit(False)), f.get(parsed, f.lit(0)))
 
     def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
-        return self.functions.try_variant_get(parsed, f"$[0].{key}", "string")
+        return parsed.getItem(key)
 
 
 def _arrow_type(kind: str, kinds: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from pipelines.core.columns import Columns as C
 from spark_jobs.parse import Format, cents, text_id, whole_number
+from spark_jobs.session import F
 
 FORMAT = Format(
     names=(
@@ -22,11 +23,13 @@ FORMAT = Format(
         C.ATTRIBUTES: cells["attributes"],
     },
     price="price",
+    objects=("attributes",),
     rules=lambda cells: [
         ("missing_item", cells["item_id"].isNull()),
         *text_id(cells["item_id"], "item_id"),
         ("missing_title", cells["title"].isNull()),
-        ("bad_unit_cost", cells["unit_cost"].isNotNull() & cents(cells["unit_cost"]).isNull()),
+        ("bad_unit_cost", cells["unit_cost"].isNotNull() & ~F.coalesce(cents(cells["unit_cost"]) >= 0, F.lit(False))),
+        ("bad_attributes", ~cells["attributes"].startswith("{")),
         ("bad_stock", cells["stock"].isNotNull() & whole_number(cells["stock"]).isNull()),
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ def _columns(cells: Cells) -> Cells:
         C.BRAND: cells["brand"],
         C.EVENT_TYPE: cells["event_type"],
         C.PRICE_CENTS: F.when(price != 0, price),
-        OCCURRED_US: micros_of_iso(F.regexp_replace(cells["event_time"], " UTC$", "Z")),
+        OCCURRED_US: micros_of_iso(F.regexp_replace(cells["event_time"], r" UTC\z", "Z")),
     }
 
 

@@ -2,14 +2,25 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.core.tables import TABLES
+from pipelines.core.config import Shop
+from pipelines.core.privacy import PseudonymKey
+from pipelines.core.storage import Store
+from pipelines.core.tables import FEEDS, TABLES
+from pipelines.land import run as land
+from spark_jobs import clean
+from spark_jobs.events import load_format, parse_events
+from spark_jobs.feeds import parse_feed
 from spark_jobs.session import DataFrame, Engine, open_engine
+
+
+KEY = PseudonymKey(bytes(range(32)))
 
 
 @pytest.fixture(scope="session", params=["duckdb", "spark"])
@@ -81,7 +92,7 @@ def _typed(value: Any, kind: str) -> Any:
 
 @pytest.fixture
 def event_frame(engine: Engine, write_table: WriteTable) -> Callable[..., DataFrame]:
-    """event_frame(("ann", "s1", "2026-03-02 10:00", "view", {"item_id": "i1"}), ...) -> clean events as the store has."""
+    """event_frame(("ann", "s1", "2026-03-02 10:00", "view", {"item_id": "i1"}), ...) -> clean events."""
 
     def make(*events: tuple[Any, ...]) -> DataFrame:
         rows = [
@@ -90,5 +101,81 @@ def event_frame(engine: Engine, write_table: WriteTable) -> Callable[..., DataFr
             for more in [rest[0] if rest else {}]
         ]
         return engine.read([write_table("events", rows)])
+
+    return make
+
+
+@dataclass(frozen=True)
+class Door:
+    """A shop with a landing folder: put files there, land them, judge the lines, clean them."""
+
+    shop: Shop
+    folder: Path
+    store: Store
+
+    def put(self, files: dict[str, bytes | str]) -> None:
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def land(self, night: date) -> int:
+        """Lines read anew."""
+        return land(night, self.shop, self.store, self.folder).n_lines_read
+
+    def raw(self, feed: str = "events") -> dict[str, list[Path]]:
+        table = f"raw_{feed}"
+        return {night.isoformat(): self.store.files(table, [night]) for night in self.store.nights(table)}
+
+    def judged(self, engine: Engine, feed: str = "events") -> list[dict[str, Any]]:
+        """One row per line, in order of file and line: place, reason, what was read from it."""
+        lines = engine.read([path for paths in self.raw(feed).values() for path in paths])
+        source = self.shop.landing[feed]
+        form = load_format(source.connector)
+        frame = parse_events(lines, form, source, self.shop) if feed == "events" else parse_feed(lines, feed, self.shop)
+        return sorted(engine.fetch(frame), key=lambda row: (row["arrival"], row["source_file"], row["line_number"]))
+
+    def reasons(self, engine: Engine, feed: str = "events") -> list[str | None]:
+        return [row["reason"] for row in self.judged(engine, feed)]
+
+    def clean(
+        self,
+        engine: Engine,
+        out: Path,
+        new: list[str] | None = None,
+        known: dict[str, dict[str, int]] | None = None,
+        key: PseudonymKey = KEY,
+    ) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
+        """The accounting, the events of each night, the quarantine."""
+        raw = self.raw()
+        spec = {"raw": raw, "new": list(raw) if new is None else new, "known": known or {}, "also": []}
+        made = clean.clean_events(engine, spec, self.shop, key, out)
+        nights = {night: _stored(out / "events" / night) for night in made["events"]}
+        return made, nights, [row for arrival in made["arrivals"] for row in _stored(out / "quarantine" / arrival)]
+
+
+def _stored(folder: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    rows = [row for path in sorted(folder.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return sorted(({name: _plain(value) for name, value in row.items()} for row in rows), key=str)
+
+
+OpenDoor = Callable[..., Door]
+
+
+@pytest.fixture
+def open_door(tmp_path: Path) -> OpenDoor:
+    """open_door(events={"connector": "taobao", "pattern": ...}, timezone=...) -> Door; the feeds are named, the rest is Shop's."""
+    n = 0
+
+    def make(**given: Any) -> Door:
+        nonlocal n
+        n += 1
+        feeds = {feed: given.pop(feed) for feed in FEEDS if feed in given}
+        shop = Shop.model_validate({"shop": "small", "landing": feeds, "features": {"window_nights": 1}, **given})
+        folder = tmp_path / f"door-{n}" / "landing"
+        folder.mkdir(parents=True)
+        return Door(shop, folder, Store(tmp_path / f"door-{n}" / "store", "small"))
 
     return make
