@@ -121,14 +121,16 @@ def build_docs(results: list[AuditResult], docs: Path) -> Path:
 
 def explain(results: Iterable[AuditResult]) -> str:
     """One line for an AuditError: which table broke which rule, where its failing rows are, which page shows it."""
-    parts = []
-    for result in results:
-        if not result.success:
-            night = f" of {result.night}" if result.night else ""
-            more = f" (and {result.n_failed - 1} more)" if result.n_failed > 1 else ""
-            rows = f"; failing rows: {result.failed_rows}" if result.failed_rows else ""
-            parts.append(f"{result.table}{night} broke {result.failures[0]}{more}{rows}; page: {result.docs_page}")
-    return " | ".join([*parts, "nothing was published"]) if parts else "every audit passed"
+    broken = [result for result in results if not result.success]
+    if not broken:
+        return "every audit passed"
+    first = broken[0]
+    night = f" of {first.night}" if first.night else ""
+    rules = f" (and {first.n_failed - 1} more)" if first.n_failed > 1 else ""
+    rows = f"; failing rows: {first.failed_rows}" if first.failed_rows else ""
+    others = [f"{result.table} {result.night or ''}".strip() for result in broken[1:]]
+    more = f"; broken too: {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}" if others else ""
+    return f"{first.table}{night} broke {first.failures[0]}{rules}{rows}; page: {first.docs_page}{more}; nothing was published"
 
 
 def _subject(result: Any) -> str:

@@ -35,6 +35,7 @@ def run(
 
 def stale(context: Context) -> list[date]:
     """Nights whose inputs have changed since they were made; exactly those are run by `backfill --stale`."""
+    context.store.mark_stale()  # a killed run may not have come to it
     found = context.store.stale_nights()
     planned = set(context.store.nights("campaign_plan"))
     return [night for night in found if night in planned]

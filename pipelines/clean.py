@@ -49,7 +49,7 @@ def run(night: date, context: Context) -> StageResult:
             events = _staged_events(made, store, staging, event_config)
             _hold_gates(events, context)
             staged += events
-            audit_and_publish(staged, context, result)
+            audit_and_publish(staged, store, context.machine, result)
     events = store.manifest("events", night)
     if events is None or events.rows == 0:
         raise NoDataError(f"shop {shop.shop}, night {night}: no clean event; {_nearest(store)}choose another --date or land its files")

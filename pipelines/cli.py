@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pipelines.core.config import Machine, load_machine, load_shop
 from pipelines.core.errors import EXIT_FAILED, NightmarketError, WrongUseError
+from pipelines.core.storage import default_root, storage_error
 
 app = typer.Typer(
     name="nightmarket",
@@ -175,6 +176,10 @@ def main(run: Callable[[], Any] = app) -> None:
     except NightmarketError as error:
         sys.stderr.write(f"nightmarket: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        refused = storage_error(Path(error.filename or default_root()), error)
+        sys.stderr.write(f"nightmarket: {' '.join(str(refused).split())}\n")
+        sys.exit(refused.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("nightmarket: stopped; nothing half-done was published; run again to go on\n")
         sys.exit(EXIT_FAILED)

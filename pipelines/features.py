@@ -67,7 +67,7 @@ def _make(night: date, nights: list[date], context: Context, result: StageResult
         made = launch("spark_jobs.features", _spec(night, nights, anchor, previous, context), context.machine, staging, store.folder / "logs")
         staged = [Staged(table, night, staging / table, int(made["tables"][table]), inputs, config_hash) for table in tables]
         staged = [replace(part, counts=made["counts"] | _sizes(part.folder)) if part.table == "segments" else part for part in staged]
-        audit_and_publish(staged, context, result)
+        audit_and_publish(staged, store, context.machine, result)
 
 
 def _sizes(segments: Path) -> dict[str, Any]:

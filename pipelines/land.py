@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Cleaning, Shop, Source
+from pipelines.core.config import Cleaning, Machine, Shop, Source
 from pipelines.core.errors import LandingError
 from pipelines.core.storage import Store, file_hash, window
+from pipelines.stage import Staged, StageResult, audit_and_publish, digest_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_ONE_MACHINE = Machine()
 _BLOCK_BYTES = 8 << 20
 _BOM = b"\xef\xbb\xbf"
 
@@ -39,7 +41,14 @@ class Landed:
 
 
 def run(
-    night: date, shop: Shop, store: Store, folder: Path, *, force: bool = False, progress: Callable[[str], None] | None = None
+    night: date,
+    shop: Shop,
+    store: Store,
+    folder: Path,
+    *,
+    machine: Machine = _ONE_MACHINE,
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> Landed:
     """Publishes raw_<feed> for every arrival up to `night` that has files in `folder`.
 
@@ -60,7 +69,7 @@ def run(
             arrivals.setdefault(feed, []).append(arrival)
             stamps = _stamps(files)
             inputs = _hashes(folder, files)
-            config_hash = shop.cleaning.digest
+            config_hash = digest_of(shop.cleaning.max_line_bytes, shop.cleaning.max_quarantine_chars)
             if not force and store.is_current(table, arrival, inputs, config_hash):
                 continue
             if progress:
@@ -70,7 +79,8 @@ def run(
                 for path, before, after in zip(files, stamps, _stamps(files), strict=True):
                     if before != after:
                         raise LandingError(f"{path}: changed while it was read; nothing of it was landed; run again once it has arrived whole")
-                store.publish(table, arrival, staging / table, rows=rows, inputs=inputs, config_hash=config_hash)
+                staged = Staged(table, arrival, staging / table, rows, inputs, config_hash)
+                audit_and_publish([staged], store, machine, StageResult("land"))
             n_files += len(files)
             n_lines += rows
     if "events" not in arrivals:

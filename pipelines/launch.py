@@ -3,6 +3,7 @@
 A child dies with its parent, its output goes to a log file beside its spec, and its failure becomes one line.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def launch(module: str, spec: dict[str, Any], machine: Machine, folder: Path, lo
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
         )
         try:
             code = process.wait()
@@ -81,17 +83,22 @@ def java_version() -> int | None:
     return int(found.group(2) or 0) if major == 1 else major
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before it could be said
+        os._exit(EXIT_FAILED)
 
 
 def _job_error(module: str, code: int, log: Path, logs: Path) -> JobError | NoDataError:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = lines[-1].strip()[:500] if lines else "it wrote nothing"
-    logs.mkdir(parents=True, exist_ok=True)
+    if "No space left on device" in last or "Disk quota exceeded" in last:
+        return JobError(f"{module}: the disk of {log.parent} is full; nothing was published; free some space and run again")
     kept = logs / f"{log.stem}.log"
-    shutil.copyfile(log, kept)
+    with contextlib.suppress(OSError):  # the cause matters more than its log
+        logs.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, kept)
     how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         how += " (out of memory? lower memory_gb in conf/local.yaml)"

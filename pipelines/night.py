@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines import accounting, clean, features, land, plan, publish, report
+from pipelines.audit import build_docs, warm_up
 from pipelines.core.config import Machine, Shop
 from pipelines.core.errors import NightmarketError, StorageError, WrongUseError
 from pipelines.core.storage import Store, code_version, default_root, storage_error, write_atomic
 from pipelines.launch import require_java
-from pipelines.stage import Context, StageResult
+from pipelines.stage import Context, StageResult, docs_folder
 
 
 class Progress(Protocol):
@@ -56,7 +57,6 @@ class Run:
 
     def write(self, store: Store, config: dict[str, str]) -> None:
         path = store.folder / "runs" / f"{self.run_id}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         record = {
             "run_id": self.run_id,
             "shop": self.shop,
@@ -69,7 +69,9 @@ class Run:
             "peak_memory_mb": round(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024),
             "summary": self.summary,
         }
-        write_atomic(path, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        with store.staging() as staging:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, json.dumps(record, indent=1, sort_keys=True) + "\n", staging)
 
 
 def open_context(
@@ -116,6 +118,7 @@ def run(
     results: list[StageResult] = []
     started = time.perf_counter()
     with context.store.lock(f"night-{night}", wait=False):
+        warm_up()  # the audits' library takes seconds to import: meanwhile files land
         try:
             if fetch:
                 with _timed("land", record, progress):
@@ -126,6 +129,10 @@ def run(
                     result = stage.run(night, replace(context, force=True) if again else context)
                     results.append(result)
                     record.stages[name] |= {"made": result.n_made, "counts": result.counts}
+            audits = [found for result in results for found in result.audits if found.night == night]
+            if audits:
+                build_docs(audits, docs_folder(context.store) / night.isoformat())
+            context.store.mark_stale()
             record.summary = _summary(night, context, record.run_id, results, time.perf_counter() - started)
         except NightmarketError as error:
             record.error = str(error)
@@ -134,7 +141,9 @@ def run(
             record.error = str(error)
             raise storage_error(Path(error.filename or context.store.folder), error) from error
         finally:
-            with contextlib.suppress(OSError):  # the cause matters more than its record on a full or read-only disk
+            with contextlib.suppress(OSError, StorageError):  # the cause matters more than its record on a full disk
+                if record.error:
+                    context.store.mark_stale()  # some stages may have published
                 record.write(context.store, {"shop": context.shop.digest, "machine": context.machine.digest})
     return record.summary
 
@@ -152,7 +161,9 @@ def arrive(night: date, context: Context) -> dict[str, Any]:
             patterns = [source.pattern.replace("{night}", arrival.isoformat()) for feed, source in shop.landing.items() for arrival in land.arrivals_of(shop, feed, night)]
             fetched = fetch(shop.s3, patterns, context.landing, lambda name, n_bytes: context.progress(f"fetching {name}"))
             counts |= {"fetched_objects": len(fetched.fetched), "unverified_objects": list(fetched.unverified)}
-        landed = land.run(night, shop, store, context.landing, force=context.force, progress=context.progress)
+        landed = land.run(
+            night, shop, store, context.landing, machine=context.machine, force=context.force, progress=context.progress
+        )
     return counts | {"made": landed.n_files, "lines_read": landed.n_lines_read}
 
 
@@ -202,7 +213,7 @@ def _summary(night: date, context: Context, run_id: str, results: list[StageResu
             "tables": len(audits),
             "expectations": sum(a["n_expectations"] for a in audits),
             "failed": sum(a["n_failed"] for a in audits),
-            "docs": str(context.docs / "index.html"),
+            "docs": str(docs_folder(store) / night.isoformat() / "index.html"),
         },
         "models": {},
         "segments": tonight["segments"].counts,

@@ -23,16 +23,6 @@ class Context:
     force: bool = False  # compute again what is up to date
     progress: Callable[[str], None] = lambda text: None
 
-    @property
-    def docs(self) -> Path:
-        """Pages of broken audits; pages of raw tables show rules and counts, never values."""
-        return self.store.folder / "reports" / "audits"
-
-    @property
-    def failures(self) -> Path:
-        """Failing rows, in the raw layer because rows of raw tables hold raw text."""
-        return self.store.folder / "raw" / "failing_rows"
-
 
 @dataclass
 class StageResult:
@@ -42,6 +32,7 @@ class StageResult:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     n_made: int = 0  # partitions made anew; 0: all was up to date
+    audits: list[Any] = field(default_factory=list)  # AuditResult of each partition made, for the page of the night
 
     def add(self, manifest: Manifest, *, made: bool = True) -> None:
         self.manifests[f"{manifest.table}/{manifest.partition}"] = manifest
@@ -70,7 +61,12 @@ class _Parts(Settings):
     parts: list[Any]
 
 
-def audit_and_publish(staged: list[Staged], context: Context, result: StageResult) -> None:
+def docs_folder(store: Store) -> Path:
+    """Pages of audits, one folder a night; pages of raw tables show rules and counts, never values."""
+    return store.folder / "reports" / "audits"
+
+
+def audit_and_publish(staged: list[Staged], store: Store, machine: Machine, result: StageResult) -> None:
     """Audits all staged partitions of a stage, then publishes all; one failing audit and none is published."""
     from pipelines.audit import audit, explain
 
@@ -78,18 +74,25 @@ def audit_and_publish(staged: list[Staged], context: Context, result: StageResul
     for part in staged:
         if part.table in ARTEFACTS:
             continue
-        files = sorted(part.folder.glob("part-*.parquet"))
+        on_spark = machine.engine == "spark" and part.rows > machine.audit_on_spark_above_rows
         reports[(part.table, part.night)] = audit(
-            part.table, files, docs=context.docs, failures=context.failures, night=part.night
+            part.table,
+            sorted(part.folder.glob("part-*.parquet")),
+            docs=docs_folder(store) / part.night.isoformat(),
+            failures=store.folder / "raw" / "failing_rows",  # in the raw layer: rows of raw tables hold raw text
+            engine="spark" if on_spark else "duckdb",
+            spark=_spark_session(machine) if on_spark else None,
+            night=part.night,
         )
     broken = [report for report in reports.values() if not report.success]
     if broken:
         raise AuditError(explain(broken))
+    result.audits += reports.values()
     for part in staged:
         report = reports.get((part.table, part.night))
         outcome = {"suite": report.suite, "success": True, "n_expectations": report.n_expectations, "n_failed": 0} if report else {}
         result.add(
-            context.store.publish(
+            store.publish(
                 part.table,
                 part.night,
                 part.folder,
@@ -100,6 +103,16 @@ def audit_and_publish(staged: list[Staged], context: Context, result: StageResul
                 counts=part.counts,
             )
         )
+
+
+def _spark_session(machine: Machine) -> Any:
+    """For audits of partitions that outgrow one machine's memory."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(machine.spark_master).appName("nightmarket audit")
+    for key, value in {"spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC", **machine.spark_conf}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
 
 
 def engine_spec(context: Context, threads: int | None = None) -> dict[str, Any]:

@@ -199,6 +199,7 @@ def _delimited(text: Column, separator: str) -> Column:
 def _unmarked(cell: Column, is_object: bool) -> Column:
     """The text of a JSON value with its decimal numbers as they were written."""
     if is_object:
+        cell = engine().nested_text(cell)
         return F.replace(F.replace(cell, F.lit(f'"{MARK}'), F.lit("")), F.lit(f'{MARK}"'), F.lit(""))
     return F.replace(cell, F.lit(MARK), F.lit(""))
 

@@ -97,6 +97,11 @@ class Engine:
         raise NotImplementedError
 
 
+    def nested_text(self, cell: Column) -> Column:
+        """The text of a nested JSON value as `parsed_text` gave it, every character as itself."""
+        return cell
+
+
 _current: Engine | None = None
 
 
@@ -341,6 +346,14 @@ class Spark(Engine):
 
     def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
         return parsed.getItem(key)
+
+    def nested_text(self, cell: Column) -> Column:
+        # Spark writes what is beyond 16 bits as two escapes. Read as a JSON string in which all but those is escaped.
+        f = self.functions
+        quoted = f.replace(f.replace(cell, f.lit("\\"), f.lit("\\\\")), f.lit('"'), f.lit('\\"'))
+        pair = r"(?<!\\)\\\\(u[dD][89abAB][0-9a-fA-F]{2})\\\\(u[dD][c-fC-F][0-9a-fA-F]{2})"
+        text = f.concat(f.lit('{"text":"'), f.regexp_replace(quoted, pair, r"\\$1\\$2"), f.lit('"}'))
+        return f.when(cell.contains("\\uD"), f.from_json(text, "text string").getItem("text")).otherwise(cell)
 
 
 def _arrow_type(kind: str, kinds: dict[str, Any]) -> Any:

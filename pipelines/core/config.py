@@ -268,6 +268,7 @@ class Machine(Settings):
     spark_master: str = "local[*]"
     spark_submit: tuple[str, ...] = Field((), description="command before the module on a cluster; empty: this Python")
     spark_conf: dict[str, str] = {}
+    audit_on_spark_above_rows: int = Field(20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too")
     min_free_disk_mb: int = Field(200, ge=0, description="less free space than this stops a night before it writes")
 
 

@@ -3,6 +3,7 @@
 The key is NIGHTMARKET_KEY (64 hex digits) or the file <root>/key, made on first use with mode 0600.
 """
 
+import fcntl
 import hashlib
 import hmac
 import os
@@ -52,18 +53,18 @@ def load_key(root: Path) -> PseudonymKey:
 
 
 def _create(path: Path) -> None:
-    """Written aside and linked into place, so that two first runs agree on one key and none sees half of it."""
+    """Written aside and renamed into place under a lock: two first runs agree on one key and none sees half of it.
+
+    What a process killed in between left aside is written over by the next.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".key.{os.getpid()}")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
+    with path.with_name(".key.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return  # another process was first; its key is the key
+        aside = path.with_name(".key.new")
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            return  # another process was first; its key is the key
-    finally:
-        aside.unlink()
+        aside.rename(path)

@@ -141,7 +141,7 @@ class Store:
     def staging(self) -> Iterator[Path]:
         """A private folder on the store's disk, gone afterwards. Folders that dead processes left are swept first."""
         base = self.folder / ".staging"
-        with _writing(base):
+        with self.lock("staging", wait=True), _writing(base):
             base.mkdir(parents=True, exist_ok=True)
             _sweep(base)
             folder = base / f"{os.getpid()}-{time.monotonic_ns()}"
@@ -166,7 +166,10 @@ class Store:
         audit: dict[str, Any] | None = None,
         counts: dict[str, Any] | None = None,
     ) -> Manifest:
-        """Writes the manifest into the staged folder and swaps it into place with one atomic rename."""
+        """Writes the manifest into the staged folder and swaps it into place with one atomic rename.
+
+        Who read what was there before is named by `mark_stale`, once for all that a night published.
+        """
         published = self.partition(table, night)
         with _writing(published):
             manifest = Manifest(
@@ -181,14 +184,28 @@ class Store:
                 counts=counts or {},
             )
             (staged / MANIFEST).write_text(manifest.to_json())
-            before = self.manifest(table, night)
-            replace_folder(staged, published)
-        if before is None or before.content_hash != manifest.content_hash:
-            self._mark_stale()
+            with self.lock("publish", wait=True):
+                replace_folder(staged, published)
         return manifest
 
-    def _mark_stale(self) -> None:
-        """Names, in every manifest that read something since changed, what has changed; transitively."""
+    def mark_stale(self) -> None:
+        """Names, in every manifest that read something since changed, what has changed; transitively.
+
+        Nothing depends on being marked to be made again; it tells people and `nightmarket backfill --stale`. Publishing
+        waits meanwhile, so that no manifest is written over that of a partition just published.
+        """
+        with self.lock("publish", wait=True):
+            changed = self._changed_inputs()
+            if not changed:
+                return
+            with self.staging() as staging:
+                for manifest, inputs in changed:
+                    path = self.partition(manifest.table, date.fromisoformat(manifest.partition)) / MANIFEST
+                    with _writing(path):
+                        write_atomic(path, replace(manifest, stale=inputs).to_json(), staging)
+
+    def _changed_inputs(self) -> list[tuple[Manifest, list[str]]]:
+        """Manifests whose `stale` is not what it should be, and what it should be."""
         manifests = {f"{m.table}/{m.partition}": m for m in self._all_manifests()}
         current = {key: m.content_hash for key, m in manifests.items()}
         stale: dict[str, list[str]] = {}
@@ -204,11 +221,7 @@ class Store:
                 if changed != stale.get(key, []):
                     stale[key] = changed
                     pending = True
-        for key, manifest in manifests.items():
-            changed = stale.get(key, [])
-            if changed != manifest.stale:
-                path = self.partition(manifest.table, date.fromisoformat(manifest.partition)) / MANIFEST
-                write_atomic(path, replace(manifest, stale=changed).to_json())
+        return [(manifest, stale.get(key, [])) for key, manifest in manifests.items() if stale.get(key, []) != manifest.stale]
 
     def _all_manifests(self) -> Iterator[Manifest]:
         for table in (*TABLES, *ARTEFACTS):
@@ -240,9 +253,10 @@ class Store:
                     f"shop {self.shop}, {name}: process {handle.read().strip() or '?'} is working on it; "
                     "wait for it to end, then run again"
                 ) from None
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+            with contextlib.suppress(OSError):  # only for people to read; a full disk must not keep a lock from being held
+                handle.truncate(0)
+                handle.write(str(os.getpid()))
+                handle.flush()
             yield
 
 
@@ -251,9 +265,9 @@ def window(night: date, n_nights: int) -> list[date]:
     return [night - timedelta(days=back) for back in range(n_nights - 1, -1, -1)]
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replaces a file so that readers see the old text or the new, never a part."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+def write_atomic(path: Path, text: str, staging: Path) -> None:
+    """Replaces a file so that readers see the old text or the new, never a part; `staging` is on the same disk."""
+    aside = staging / path.name
     try:
         with aside.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -304,19 +318,16 @@ def _fsync(path: Path) -> None:
 
 
 def _sweep(base: Path) -> None:
-    """Removes staging folders whose owner is dead: the lock on their .alive file is free."""
+    """Removes staging folders whose owner is dead: the lock on their .alive file is free. Called under the staging lock."""
     for folder in base.iterdir():
         try:
             with (folder / ".alive").open() as alive:
                 fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
         except BlockingIOError:
             continue
         except FileNotFoundError:
-            # Just made (its owner is about to write .alive) or half swept: only an old one is litter.
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - folder.stat().st_mtime > 3600:
-                    shutil.rmtree(folder, ignore_errors=True)
+            pass  # folders are made under the same lock as they are swept: who made this one died right then
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

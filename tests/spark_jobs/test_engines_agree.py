@@ -135,7 +135,7 @@ JSON_GOOD = [
     b'{"user_id":7,"event_type":"search","occurred_at":"2026-03-02T10:00:00+01:00","query":"caf\\u00e9 \xe8\x8c\xb6","brand":null}',
     b'{"user_id":"u2","event_type":"purchase","occurred_at":"2026-03-02T23:30:00Z","item_id":"i2","price":1e2,"quantity":2,"order_id":"o1"}',
 ]
-CATALOG_GOOD = [b'{"item_id":"i1","title":"Tea \\"green\\"","price":3.5,"stock":4,"attributes":{"g": 1.50, "tags":["a", {"b":null}], "t":"\\u001f\\/\\u00e9"}}']
+CATALOG_GOOD = [b'{"item_id":"i1","title":"Tea \\"green\\"","price":3.5,"stock":4,"attributes":{"g": 1.50, "tags":["a", {"b":null}], "t":"\\u001f\\/\\u00e9\\ud83d\\ude00", "k":"a\\\\b \\"q\\""}}']
 
 
 @on_both
