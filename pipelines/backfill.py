@@ -19,7 +19,11 @@ def nights_between(first: date, last: date) -> list[date]:
 
 
 def run(
-    nights: list[date], context: Context, *, progress: Progress | None = None, started: Callable[[date], None] = lambda night: None
+    nights: list[date],
+    context: Context,
+    *,
+    progress: Progress | None = None,
+    started: Callable[[date], None] = lambda night: None,
 ) -> list[dict[str, Any]]:
     """Runs the given nights; returns their summaries. Nights that landed no event are told, not made up: NoDataError."""
     if not nights:
@@ -54,5 +58,7 @@ def choose(context: Context, first: date | None, last: date | None) -> list[date
     elif first and last:
         known = (first, last)
     else:
-        raise NoDataError(f"shop {shop.shop}: nothing landed yet, so the nights are not known; name them with --from and --to")
+        raise NoDataError(
+            f"shop {shop.shop}: nothing landed yet, so the nights are not known; name them with --from and --to"
+        )
     return nights_between(first or known[0], last or known[1])

@@ -4,6 +4,7 @@ An arrival is judged once; the nights that its lines tell of are written again, 
 whatever the order. Raw lines stay, so a quarantined line is replayed by judging its arrival again after the fix.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,23 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("clean")
     load_key(store.root)  # made here once, not by two jobs at a time
+    with store.lock("clean", wait=True):  # two at once could each write a night without what the other has just judged
+        _make(night, context, result)
+    events = store.manifest("events", night)
+    if events is None or events.rows == 0:
+        raise NoDataError(
+            f"shop {shop.shop}, night {night}: no clean event; {_nearest(store)}choose another --date or land its files"
+        )
+    for table in ("events", "quarantine", *_FEEDS, "feed_quarantine", "catalog"):
+        manifest = store.manifest(table, night)
+        if manifest and f"{table}/{night.isoformat()}" not in result.manifests:
+            result.add(manifest, made=False)
+    return result
+
+
+def _make(night: date, context: Context, result: StageResult) -> None:
+    """Judges what is new and publishes all that it changes."""
+    shop, store = context.shop, context.store
     event_config = digest_of(shop.timezone, shop.landing["events"], shop.cleaning)
     new, also = _new_arrivals(night, context, event_config)
     feed_config = digest_of(shop.cleaning, *[source for feed, source in shop.landing.items() if feed != "events"])
@@ -45,25 +63,30 @@ def run(night: date, context: Context) -> StageResult:
             made = launch("spark_jobs.clean", spec, context.machine, staging, store.folder / "logs")
             staged = _staged_feeds(made, context, staging, feed_config)
             if catalog:
-                staged.append(Staged("catalog", night, staging / "catalog" / night.isoformat(), made["catalog"]["rows"], catalog_inputs, feed_config))
-            events = _staged_events(made, store, staging, event_config)
-            _hold_gates(events, context)
-            staged += events
+                staged.append(
+                    Staged(
+                        "catalog",
+                        night,
+                        staging / "catalog" / night.isoformat(),
+                        made["catalog"]["rows"],
+                        catalog_inputs,
+                        feed_config,
+                    )
+                )
+            judged = _staged_events(made, store, staging, event_config)
+            _hold_gates(judged, context)
+            staged += judged
             audit_and_publish(staged, store, context.machine, result)
-    events = store.manifest("events", night)
-    if events is None or events.rows == 0:
-        raise NoDataError(f"shop {shop.shop}, night {night}: no clean event; {_nearest(store)}choose another --date or land its files")
-    for table in ("events", "quarantine", *_FEEDS, "feed_quarantine", "catalog"):
-        manifest = store.manifest(table, night)
-        if manifest and f"{table}/{night.isoformat()}" not in result.manifests:
-            result.add(manifest, made=False)
-    return result
 
 
 def _reach(shop: Shop, night: date) -> list[date]:
     """Arrivals that may tell of a night."""
     archive = shop.landing["events"].is_archive
-    return [shop.arrival_of("events", night)] if archive else window(date.fromordinal(night.toordinal() + shop.cleaning.late_nights), shop.cleaning.late_nights + 1)
+    return (
+        [shop.arrival_of("events", night)]
+        if archive
+        else window(date.fromordinal(night.toordinal() + shop.cleaning.late_nights), shop.cleaning.late_nights + 1)
+    )
 
 
 def _new_arrivals(night: date, context: Context, config_hash: str) -> tuple[list[date], list[date]]:
@@ -73,7 +96,8 @@ def _new_arrivals(night: date, context: Context, config_hash: str) -> tuple[list
     new = [
         arrival
         for arrival in store.nights("raw_events")
-        if arrival in forced or not store.is_current("quarantine", arrival, store.inputs("raw_events", [arrival]), config_hash)
+        if arrival in forced
+        or not store.is_current("quarantine", arrival, store.inputs("raw_events", [arrival]), config_hash)
     ]
     names = {f"raw_events/{arrival.isoformat()}" for arrival in new}
     manifests = [store.manifest("events", known) for known in store.nights("events")] if new else []
@@ -88,13 +112,14 @@ def _new_feeds(night: date, context: Context, config_hash: str) -> tuple[dict[st
     new = [
         arrival
         for arrival in arrivals
-        if (context.force and arrival == night) or not store.is_current("feed_quarantine", arrival, _feed_inputs(store, feeds, arrival), config_hash)
+        if (context.force and arrival == night)
+        or not store.is_current("feed_quarantine", arrival, _feed_inputs(store, feeds, arrival), config_hash)
     ]
     files = {feed: [str(path) for path in store.files(f"raw_{feed}", new)] for feed in feeds}
     return {feed: found for feed, found in files.items() if found}, new
 
 
-def _feed_inputs(store: Store, feeds: list[str], arrival: date) -> dict[str, str]:
+def _feed_inputs(store: Store, feeds: Sequence[str], arrival: date) -> dict[str, str]:
     return {name: digest for feed in feeds for name, digest in store.inputs(f"raw_{feed}", [arrival]).items()}
 
 
@@ -115,7 +140,9 @@ def _spec(night: date, context: Context, new: list[date], also: list[date]) -> d
         "root": str(store.root),
         "shop": shop.model_dump(mode="json"),
         "night": night.isoformat(),
-        "raw": {a: [str(path) for path in store.files("raw_events", [date.fromisoformat(a)])] for a in (*arrivals, *known)},
+        "raw": {
+            a: [str(path) for path in store.files("raw_events", [date.fromisoformat(a)])] for a in (*arrivals, *known)
+        },
         "new": arrivals,
         "known": known,
         "also": [found.isoformat() for found in also],
@@ -129,7 +156,9 @@ def _staged_events(made: dict[str, Any], store: Store, staging: Path, config_has
         _check_night(text, counts)
         inputs = store.inputs("raw_events", [date.fromisoformat(arrival) for arrival in counts["lines"]])
         rows = counts.pop("rows")
-        staged.append(Staged("events", date.fromisoformat(text), staging / "events" / text, rows, inputs, config_hash, counts))
+        staged.append(
+            Staged("events", date.fromisoformat(text), staging / "events" / text, rows, inputs, config_hash, counts)
+        )
     for text, counts in made["arrivals"].items():
         arrival = date.fromisoformat(text)
         raw = store.manifest("raw_events", arrival)
@@ -150,7 +179,12 @@ def _hold_gates(staged: list[Staged], context: Context) -> None:
         name = f"{part.table} {part.night}"
         if part.table == "events":
             n_lines = sum(part.counts["lines"].values())
-            counts = {"lines_read": n_lines, "duplicate": n_lines - part.rows, "clean": part.rows, "bots": part.counts["n_bot_events"]}
+            counts = {
+                "lines_read": n_lines,
+                "duplicate": n_lines - part.rows,
+                "clean": part.rows,
+                "bots": part.counts["n_bot_events"],
+            }
             earlier = window(part.night - timedelta(days=1), gates.volume_window_nights)
             reference = [night for night in earlier if volumes.get(night)]
         else:
@@ -158,7 +192,9 @@ def _hold_gates(staged: list[Staged], context: Context) -> None:
             counts = {"lines_read": n_good + part.rows, "quarantined": part.rows}
             reference = []
         same_day = [volumes[night] for night in reference if night.weekday() == part.night.weekday()]
-        breaches += [f"{name}: {breach}" for breach in gate(counts, [volumes[night] for night in reference], same_day, gates)]
+        breaches += [
+            f"{name}: {breach}" for breach in gate(counts, [volumes[night] for night in reference], same_day, gates)
+        ]
     if breaches:
         raise AuditError(
             f"{breaches[0]}{f' (and {len(breaches) - 1} more)' if len(breaches) > 1 else ''}; nothing was published; look at "
@@ -177,7 +213,17 @@ def _staged_feeds(made: dict[str, Any], context: Context, staging: Path, config_
                 staged.append(Staged(feed, arrival, staging / feed / text, counts["rows"], inputs, config_hash, counts))
         n_bad = sum(counts["quarantined"] for counts in feeds.values())
         inputs = _feed_inputs(store, names, arrival)
-        staged.append(Staged("feed_quarantine", arrival, staging / "feed_quarantine" / text, n_bad, inputs, config_hash, {"feeds": feeds}))
+        staged.append(
+            Staged(
+                "feed_quarantine",
+                arrival,
+                staging / "feed_quarantine" / text,
+                n_bad,
+                inputs,
+                config_hash,
+                {"feeds": feeds},
+            )
+        )
     return staged
 
 
@@ -190,7 +236,9 @@ def _check_night(night: str, counts: dict[str, Any]) -> None:
     """Rows written are the events kept, and no arrival keeps more events than it has lines."""
     kept, lines = counts["kept"], counts["lines"]
     if counts["rows"] != sum(kept.values()) or any(n > lines.get(arrival, 0) for arrival, n in kept.items()):
-        raise AccountingError(f"events {night}: {counts['rows']} rows written, kept {kept} of lines {lines}: they do not add up; nothing was published")
+        raise AccountingError(
+            f"events {night}: {counts['rows']} rows written, kept {kept} of lines {lines}: they do not add up; nothing was published"
+        )
 
 
 def _check_arrival(arrival: str, n_raw: int, counts: dict[str, Any]) -> None:

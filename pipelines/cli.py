@@ -24,10 +24,16 @@ app = typer.Typer(
 )
 
 ShopOption = Annotated[str, typer.Option("--shop", "-s", help="Which shop: the name of a file in conf/shops/.")]
-EngineOption = Annotated[str | None, typer.Option("--engine", "-e", help="duckdb (no Java) or spark; conf/local.yaml says the default.")]
-LandingOption = Annotated[Path | None, typer.Option("--landing", help="Folder that files land in; the shop's own by default.")]
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", "-e", help="duckdb (no Java) or spark; conf/local.yaml says the default.")
+]
+LandingOption = Annotated[
+    Path | None, typer.Option("--landing", help="Folder that files land in; the shop's own by default.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Compute again what is up to date; the bytes stay the same.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Compute again what is up to date; the bytes stay the same.")
+]
 
 
 def _machine(engine: str | None) -> Machine:
@@ -48,12 +54,19 @@ def _landing(landing: Path | None) -> Path | None:
 @app.command()
 def night(
     shop: ShopOption = "demo",
-    date_: Annotated[str | None, typer.Option("--date", "-d", help="The night, YYYY-MM-DD in the shop's zone; its newest by default.")] = None,
+    date_: Annotated[
+        str | None,
+        typer.Option("--date", "-d", help="The night, YYYY-MM-DD in the shop's zone; its newest by default."),
+    ] = None,
     engine: EngineOption = None,
     landing: LandingOption = None,
     force: ForceOption = False,
     replay_quarantine: Annotated[
-        bool, typer.Option("--replay-quarantine", help="Judge the lines that arrived for this night again, after a fix of data or connector.")
+        bool,
+        typer.Option(
+            "--replay-quarantine",
+            help="Judge the lines that arrived for this night again, after a fix of data or connector.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,9 +96,15 @@ def night(
 @app.command()
 def backfill(
     shop: ShopOption = "demo",
-    first: Annotated[str | None, typer.Option("--from", help="First night, YYYY-MM-DD; the first that has data by default.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last night, YYYY-MM-DD; the last that has data by default.")] = None,
-    stale: Annotated[bool, typer.Option("--stale", help="Exactly the nights whose inputs changed since they were made.")] = False,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First night, YYYY-MM-DD; the first that has data by default.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="Last night, YYYY-MM-DD; the last that has data by default.")
+    ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Exactly the nights whose inputs changed since they were made.")
+    ] = False,
     engine: EngineOption = None,
     landing: LandingOption = None,
     force: ForceOption = False,
@@ -104,7 +123,10 @@ def backfill(
     chosen = many.stale(context) if stale else many.choose(context, _date(first), _date(last))
     try:
         summaries = many.run(
-            chosen, context, progress=progress, started=lambda day: progress.console.print(f"night {day}", highlight=False)
+            chosen,
+            context,
+            progress=progress,
+            started=lambda day: progress.console.print(f"night {day}", highlight=False),
         )
     finally:
         progress.close()
@@ -120,7 +142,10 @@ def backfill(
 @app.command()
 def simulate(
     shop: ShopOption = "demo",
-    through: Annotated[str | None, typer.Option("--through", help="Last night to write, YYYY-MM-DD; the end of the shop's history by default.")] = None,
+    through: Annotated[
+        str | None,
+        typer.Option("--through", help="Last night to write, YYYY-MM-DD; the end of the shop's history by default."),
+    ] = None,
     landing: LandingOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -187,4 +212,3 @@ def main(run: Callable[[], Any] = app) -> None:
 
 if __name__ == "__main__":
     main()
-

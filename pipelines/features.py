@@ -24,7 +24,9 @@ def run(night: date, context: Context) -> StageResult:
     result = StageResult("features")
     nights = context.store.nights("events")
     if night not in nights:
-        raise NoDataError(f"shop {context.shop.shop}, night {night}: no events to make features of; land and clean them first")
+        raise NoDataError(
+            f"shop {context.shop.shop}, night {night}: no events to make features of; land and clean them first"
+        )
     for anchor in anchors(nights, night):
         if anchor != night:
             _make(anchor, nights, context, result, only_models=True)
@@ -52,7 +54,12 @@ def _make(night: date, nights: list[date], context: Context, result: StageResult
     anchor, previous = fitted[-1], fitted[-2] if len(fitted) > 1 else None
     is_anchor = anchor == night
     inputs = _inputs(night, nights, anchor, previous, context)
-    config_hash = digest_of(context.shop.timezone, context.shop.features, context.shop.strategy.channels, context.shop.strategy.complaint_rest_nights)
+    config_hash = digest_of(
+        context.shop.timezone,
+        context.shop.features,
+        context.shop.strategy.channels,
+        context.shop.strategy.complaint_rest_nights,
+    )
     tables = (*TABLES, *(MODELS if is_anchor else ()))
     needed = MODELS if only_models else tables
     force = context.force and not only_models
@@ -64,9 +71,20 @@ def _make(night: date, nights: list[date], context: Context, result: StageResult
         return
     context.progress(f"features {night}")
     with store.lock(f"features-{night}", wait=True), store.staging() as staging:
-        made = launch("spark_jobs.features", _spec(night, nights, anchor, previous, context), context.machine, staging, store.folder / "logs")
-        staged = [Staged(table, night, staging / table, int(made["tables"][table]), inputs, config_hash) for table in tables]
-        staged = [replace(part, counts=made["counts"] | _sizes(part.folder)) if part.table == "segments" else part for part in staged]
+        made = launch(
+            "spark_jobs.features",
+            _spec(night, nights, anchor, previous, context),
+            context.machine,
+            staging,
+            store.folder / "logs",
+        )
+        staged = [
+            Staged(table, night, staging / table, int(made["tables"][table]), inputs, config_hash) for table in tables
+        ]
+        staged = [
+            replace(part, counts=made["counts"] | _sizes(part.folder)) if part.table == "segments" else part
+            for part in staged
+        ]
         audit_and_publish(staged, store, context.machine, result)
 
 
@@ -76,14 +94,20 @@ def _sizes(segments: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     counted = pc.value_counts(pq.read_table(segments, columns=[C.SEGMENT_NAME])[C.SEGMENT_NAME]).to_pylist()
-    return {"segments": {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: (-row["counts"], row["values"]))}}
+    return {
+        "segments": {
+            row["values"]: row["counts"] for row in sorted(counted, key=lambda row: (-row["counts"], row["values"]))
+        }
+    }
 
 
 def _inputs(night: date, nights: list[date], anchor: date, previous: date | None, context: Context) -> dict[str, str]:
     """Everything that the night's features read: all nights' events for consent, the window for the rest."""
     store = context.store
     known = [n for n in nights if n <= night]
-    inputs = store.inputs("events", sorted({*known, *(n for n in window(night, context.shop.features.window_nights) if n >= known[0])}))
+    inputs = store.inputs(
+        "events", sorted({*known, *(n for n in window(night, context.shop.features.window_nights) if n >= known[0])})
+    )
     for feed in ("deliveries", "outcomes"):
         inputs |= store.inputs(feed, [n for n in store.nights(feed) if n <= night])
     for table in MODELS:

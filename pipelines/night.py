@@ -66,7 +66,10 @@ class Run:
             "config": config,
             "stages": self.stages,
             "error": self.error,
-            "peak_memory_mb": round(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024),
+            "peak_memory_mb": round(
+                max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+                / 1024
+            ),
             "summary": self.summary,
         }
         with store.staging() as staging:
@@ -75,7 +78,12 @@ class Run:
 
 
 def open_context(
-    shop: Shop, machine: Machine, landing: Path | None, *, force: bool = False, note: Callable[[str], None] = lambda text: None
+    shop: Shop,
+    machine: Machine,
+    landing: Path | None,
+    *,
+    force: bool = False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Context:
     """Checks that the store can be written and Spark can start; says where files land. Raises in one line before any work."""
     if machine.engine == "spark" and not machine.spark_submit:
@@ -107,7 +115,12 @@ def default_night(shop: Shop) -> date:
 
 
 def run(
-    night: date, context: Context, *, fetch: bool = True, replay_quarantine: bool = False, progress: Progress | None = None
+    night: date,
+    context: Context,
+    *,
+    fetch: bool = True,
+    replay_quarantine: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Runs every stage of one night and returns its summary (the keys of `--json`). One run per shop and night at a time.
 
@@ -123,7 +136,13 @@ def run(
             if fetch:
                 with _timed("land", record, progress):
                     record.stages["land"] |= arrive(night, context)
-            for name, stage in (("clean", clean), ("features", features), ("plan", plan), ("publish", publish), ("report", report)):
+            for name, stage in (
+                ("clean", clean),
+                ("features", features),
+                ("plan", plan),
+                ("publish", publish),
+                ("report", report),
+            ):
                 with _timed(name, record, progress):
                     again = replay_quarantine and name == "clean"
                     result = stage.run(night, replace(context, force=True) if again else context)
@@ -158,8 +177,14 @@ def arrive(night: date, context: Context) -> dict[str, Any]:
         elif shop.s3 and shop.s3.landing:
             from pipelines.s3_fetch import fetch
 
-            patterns = [source.pattern.replace("{night}", arrival.isoformat()) for feed, source in shop.landing.items() for arrival in land.arrivals_of(shop, feed, night)]
-            fetched = fetch(shop.s3, patterns, context.landing, lambda name, n_bytes: context.progress(f"fetching {name}"))
+            patterns = [
+                source.pattern.replace("{night}", arrival.isoformat())
+                for feed, source in shop.landing.items()
+                for arrival in land.arrivals_of(shop, feed, night)
+            ]
+            fetched = fetch(
+                shop.s3, patterns, context.landing, lambda name, n_bytes: context.progress(f"fetching {name}")
+            )
             counts |= {"fetched_objects": len(fetched.fetched), "unverified_objects": list(fetched.unverified)}
         landed = land.run(
             night, shop, store, context.landing, machine=context.machine, force=context.force, progress=context.progress
@@ -217,7 +242,12 @@ def _summary(night: date, context: Context, run_id: str, results: list[StageResu
         },
         "models": {},
         "segments": tonight["segments"].counts,
-        "plan": {"rows": planned["treated"], "customers": tonight["campaign_plan"].rows, "cost": planned["cost_cents"] / 100, "holdout": planned["holdout"]},
+        "plan": {
+            "rows": planned["treated"],
+            "customers": tonight["campaign_plan"].rows,
+            "cost": planned["cost_cents"] / 100,
+            "holdout": planned["holdout"],
+        },
         "report": str(store.partition("nightly_report", night) / "report.html"),
         "stale_nights": [stale.isoformat() for stale in store.stale_nights()],
         "seconds": round(seconds, 2),

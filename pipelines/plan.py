@@ -60,7 +60,12 @@ def run(night: date, context: Context) -> StageResult:
         return result
     with store.staging() as staging:
         planned = build(night, shop, store, staging)
-        audit_and_publish([Staged(TABLE, night, staging / TABLE, planned.rows, inputs, config_hash, planned.counts)], store, context.machine, result)
+        audit_and_publish(
+            [Staged(TABLE, night, staging / TABLE, planned.rows, inputs, config_hash, planned.counts)],
+            store,
+            context.machine,
+            result,
+        )
     result.counts = planned.counts
     return result
 

@@ -21,7 +21,12 @@ def run(night: date, context: Context) -> StageResult:
             folder = staging / "plan_export"
             counts = export(store.partition("campaign_plan", night) / "part-00000.parquet", shop, night, folder)
             rows = sum(file["rows"] for file in counts["files"].values())
-            audit_and_publish([Staged("plan_export", night, folder, rows, inputs, config_hash, counts)], store, context.machine, result)
+            audit_and_publish(
+                [Staged("plan_export", night, folder, rows, inputs, config_hash, counts)],
+                store,
+                context.machine,
+                result,
+            )
     if shop.s3 and shop.s3.publish:
         from pipelines.s3_send import send
 

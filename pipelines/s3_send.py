@@ -63,7 +63,7 @@ def _names(folder: Path) -> list[str]:
     if not (folder / MANIFEST).is_file():
         raise LandingError(f"{folder}: no {MANIFEST} there; send the folder that a finished plan stage exported")
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    names = {path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)}
+    names = {path.as_posix() for path in paths if not any(part.startswith((".", "_")) for part in path.parts)}
     return [*sorted(names - {MANIFEST}), MANIFEST]
 
 

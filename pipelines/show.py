@@ -48,12 +48,15 @@ def night_table(summary: dict[str, Any], currency: str) -> Table:
             f"{lines['lines_read']:,} read = {lines['clean']:,} clean + {lines['duplicate']:,} duplicate + {lines['quarantined']:,} quarantined",
         )
     audits = summary["audits"]
-    table.add_row("audits", f"{audits['tables']} tables, {audits['expectations']} expectations, {audits['failed']} failed")
+    table.add_row(
+        "audits", f"{audits['tables']} tables, {audits['expectations']} expectations, {audits['failed']} failed"
+    )
     segments = summary["segments"].get("segments", {})
     table.add_row("segments", ", ".join(f"{name} ({n:,})" for name, n in segments.items()) or "none")
     plan = summary["plan"]
     table.add_row(
-        "plan", f"{plan['rows']:,} of {plan['customers']:,} customers, cost {plan['cost']:,.2f} {currency}, holdout {plan['holdout']:,}"
+        "plan",
+        f"{plan['rows']:,} of {plan['customers']:,} customers, cost {plan['cost']:,.2f} {currency}, holdout {plan['holdout']:,}",
     )
     return table
 

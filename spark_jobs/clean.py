@@ -65,7 +65,9 @@ def _write_nights(
         events = ev.drop_resent(events)
     events = engine.hold(events)
     bots = engine.hold(ev.find_bots(events, shop.cleaning))
-    frame = ev.finish(ev.split_sessions(events, shop.cleaning, one_night=len(nights) == 1), bots, ev.pseudonyms(events, key))
+    frame = ev.finish(
+        ev.split_sessions(events, shop.cleaning, one_night=len(nights) == 1), bots, ev.pseudonyms(events, key)
+    )
     if len(nights) > 1:
         frame = engine.hold(frame)
     table = TABLES["events"]
@@ -87,7 +89,8 @@ def _write_nights(
 def _account(engine: Engine, parsed: DataFrame, new: list[str]) -> dict[str, Any]:
     counted = engine.fetch(parsed.groupBy(C.ARRIVAL, IS_HEADER, C.REASON, C.NIGHT).agg(F.count(F.lit(1)).alias("n")))
     arrivals: dict[str, Any] = {
-        arrival: {"headers": 0, "quarantined": 0, "nights": defaultdict(int), "reasons": defaultdict(int)} for arrival in new
+        arrival: {"headers": 0, "quarantined": 0, "nights": defaultdict(int), "reasons": defaultdict(int)}
+        for arrival in new
     }
     for row in counted:
         arrival, n = arrivals[row[C.ARRIVAL]], int(row["n"])

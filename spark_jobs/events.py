@@ -16,6 +16,7 @@ from spark_jobs.parse import IS_HEADER, OCCURRED_US, Format, cents, first_reason
 from spark_jobs.session import Column, DataFrame, F, Window, engine
 
 _AMOUNT = "amount_cents"
+_OWN_SESSION = "own_session"
 _HAS_SESSION = "has_session"
 _NEED_ITEM = ("view", "favorite", "cart", "remove_from_cart", "purchase")
 # All that an event is made of before it gets its pseudonym; equal in all of these is a duplicate.
@@ -143,11 +144,12 @@ def pseudonyms(events: DataFrame, key: PseudonymKey) -> DataFrame:
 
 def finish(events: DataFrame, bots: DataFrame, users: DataFrame) -> DataFrame:
     """The columns of table `events`, in order, and the night."""
-    flagged = bots.withColumn(C.IS_BOT, F.lit(True))
-    joined = events.join(users, on=C.USER_ID, how="inner").join(flagged, on=[C.NIGHT, C.USER_ID], how="left")
     own = F.concat_ws("-", F.substring(F.col(C.USER_KEY), 1, 16), F.col(C.NIGHT), F.col("session_number").cast("string"))
+    # Before the next join: on DuckDB an expression behind it would take the night of the bots, null for everybody else.
+    named = events.join(users, on=C.USER_ID, how="inner").withColumn(_OWN_SESSION, own)
+    joined = named.join(bots.withColumn(C.IS_BOT, F.lit(True)), on=[C.NIGHT, C.USER_ID], how="left")
     made = {
-        C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), own) if C.SESSION_ID in events.columns else own,
+        C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), F.col(_OWN_SESSION)) if C.SESSION_ID in events.columns else F.col(_OWN_SESSION),
         C.OCCURRED_AT: F.timestamp_of_micros(F.col(OCCURRED_US)),
         C.IS_BOT: F.coalesce(F.col(C.IS_BOT), F.lit(False)),
     }

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,10 @@ class Done:
 class WarmProcess:
     """A process of tests/warm_nights.py: imports once, forks per command."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, prefix: Sequence[str] = ()) -> None:
+        self.cache = cache
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "WARM_NIGHTS_CACHE": str(cache), "NIGHTMARKET_KEY": KEY}
-        command = [sys.executable, str(PROJECT / "tests" / "warm_nights.py")]
+        command = [*prefix, sys.executable, str(PROJECT / "tests" / "warm_nights.py")]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def run(self, request: dict[str, Any]) -> int:
@@ -115,15 +116,17 @@ class Market:
     def cold(self, *args: str, **environment: str | None) -> Done:
         return end(self.start(*args, **environment))
 
-    def warm(self, *args: str, kill: str | int | None = None, trace: Path | None = None, **environment: str) -> Done:
+    def warm(
+        self, *args: str, kill: str | int | None = None, trace: Path | None = None, setup: str = "", **environment: str
+    ) -> Done:
         """The command in a fork of the warm process, killed right before the event `kill` (tests/warm_nights.py)."""
-        self.root.parent.mkdir(parents=True, exist_ok=True)
-        files = {name: self.root.with_name(f"{self.root.name}.{name}") for name in ("out", "err")}
+        files = {name: self.conf.parent / f"{self.root.name}.{name}" for name in ("out", "err")}
         request = {
             "args": args,
             "env": {**self.environment, **environment},
             "kill": kill,
             "trace": str(trace) if trace else None,
+            "setup": setup,
             **{name: str(path) for name, path in files.items()},
         }
         code = self.warm_process().run(request)

@@ -2,8 +2,8 @@
 
     python tests/warm_nights.py < requests
 
-A request is one JSON line: args, env, out and err (files), `kill` (see below), `trace` (a file). The answer is one line:
-the exit code, negative for a signal. Everything but the imports is the real thing, with one short cut: a job is a function
+A request is one JSON line: args, env, out and err (files), `kill` (see below), `trace` (a file), `setup` (Python to run
+first). The answer is one line: the exit code, negative for a signal. Everything but the imports is the real thing, with one short cut: a job is a function
 of its spec and input files, so a job that ran before hands out what it made then (WARM_NIGHTS_CACHE). That it is one is
 tested with real processes.
 
@@ -60,6 +60,7 @@ def serve(request: dict[str, Any]) -> int:
     launch.subprocess = Jobs(jobs)  # type: ignore[assignment]
     if request.get("trace") or request.get("kill"):
         watch(Path(os.environ["NIGHTMARKET_ROOT"]), request.get("trace"), request.get("kill"))
+    exec(request.get("setup") or "")  # a test's own code
     sys.argv = ["nightmarket", *request["args"]]
     try:
         cli.main()
@@ -173,13 +174,13 @@ def watch(root: Path, trace: str | None, kill: str | int | None) -> None:
     def hook(event: str, args: tuple[Any, ...]) -> None:
         nonlocal count
         if event == "open":
-            path, mode, flags = args
+            path, _, flags = args
             if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
                 return
         elif event in CHANGES:
             path = args[0]
             if event == "fcntl.flock":
-                path = os.readlink(f"/proc/self/fd/{path}") + ("=" if args[1] & fcntl.LOCK_UN else "")
+                path = str(Path(f"/proc/self/fd/{path}").readlink()) + ("=" if args[1] & fcntl.LOCK_UN else "")
         elif event == "subprocess.Popen":
             path = prefix + args[0]
         elif event == "ctypes.dlsym" and str(args[1]).startswith("rename"):

@@ -43,7 +43,9 @@ class Source(Settings):
     """
 
     connector: str = Name
-    pattern: str = Field(min_length=1, description="glob inside the landing folder or S3 prefix, '{night}' = YYYY-MM-DD")
+    pattern: str = Field(
+        min_length=1, description="glob inside the landing folder or S3 prefix, '{night}' = YYYY-MM-DD"
+    )
     first_night: date | None = Field(None, description="archives only: first local day that counts")
     last_night: date | None = Field(None, description="archives only: last local day that counts")
     event_types: dict[str, str] = Field(
@@ -111,7 +113,9 @@ class Features(Settings):
     vector_size: int = Field(8, ge=2, le=16, description="components kept of the standardised profile")
     pair_half_life_nights: float = Field(7, gt=0, description="a co-occurrence loses half its weight in this time")
     pairs_per_item: int = Field(50, ge=1, le=1_000, description="strongest pairs kept per item")
-    pair_max_session_items: int = Field(50, ge=2, le=500, description="items of a longer session beyond these are left out")
+    pair_max_session_items: int = Field(
+        50, ge=2, le=500, description="items of a longer session beyond these are left out"
+    )
     min_segments: int = Field(3, ge=2, le=20)
     max_segments: int = Field(8, ge=2, le=20)
     min_segment_share: float = Field(0.03, gt=0, lt=0.5, description="a smaller cluster is no segment")
@@ -130,7 +134,9 @@ class Gates(Settings):
     max_quarantine_share: float = Field(0.05, ge=0, le=1)
     max_duplicate_share: float = Field(0.5, ge=0, le=1)
     max_bot_share: float = Field(0.5, ge=0, le=1)
-    volume_window_nights: int = Field(28, ge=7, le=365, description="earlier nights that tonight's volume is held against")
+    volume_window_nights: int = Field(
+        28, ge=7, le=365, description="earlier nights that tonight's volume is held against"
+    )
     min_reference_nights: int = Field(3, ge=1, description="with fewer earlier nights, volume is not judged")
     max_volume_ratio: float = Field(4.0, gt=1, description="tonight over the reference median, and its inverse")
 
@@ -147,7 +153,9 @@ class Channel(Settings):
     capacity_per_night: int = Field(ge=0, description="messages that the channel carries in one night")
     cap_messages: int = Field(2, ge=1, description="messages a customer may get in cap_window_nights")
     cap_window_nights: int = Field(7, ge=1, le=90)
-    default_consent: bool = Field(False, description="may be used until a customer unsubscribes; opt-in channels say false")
+    default_consent: bool = Field(
+        False, description="may be used until a customer unsubscribes; opt-in channels say false"
+    )
 
 
 class SendWindow(Settings):
@@ -184,7 +192,9 @@ class Strategy(Settings):
     forbid: tuple[Rule, ...] = ()
     nightly_budget_cents: int = Field(0, ge=0, description="cost of messages and expected discounts together")
     holdout_percent: float = Field(10, ge=0, le=50, description="customers that get nothing, by stable hash")
-    control_percent: float = Field(10, ge=0, le=100, description="chance of 'send nothing' in the nightly randomisation")
+    control_percent: float = Field(
+        10, ge=0, le=100, description="chance of 'send nothing' in the nightly randomisation"
+    )
     margin_floor_percent: float = Field(5, ge=-100, le=100, description="margin left after the discount, at least")
     default_margin_percent: float = Field(30, ge=0, le=100, description="where the catalogue tells no unit cost")
     redemption_percent: float = Field(2, ge=0, le=100, description="messages whose discount is used, for the budget")
@@ -264,11 +274,15 @@ class Machine(Settings):
     engine: Engine = "duckdb"
     threads: int = Field(0, ge=0, le=1024, description="0: all cores")
     memory_gb: float = Field(4.0, gt=0, description="what a job may hold before it spills to disk")
-    partitions: int = Field(8, ge=1, description="Spark: shuffle partitions and files per large table, fixed for equal bytes")
+    partitions: int = Field(
+        8, ge=1, description="Spark: shuffle partitions and files per large table, fixed for equal bytes"
+    )
     spark_master: str = "local[*]"
     spark_submit: tuple[str, ...] = Field((), description="command before the module on a cluster; empty: this Python")
     spark_conf: dict[str, str] = {}
-    audit_on_spark_above_rows: int = Field(20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too")
+    audit_on_spark_above_rows: int = Field(
+        20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too"
+    )
     min_free_disk_mb: int = Field(200, ge=0, description="less free space than this stops a night before it writes")
 
 

@@ -9,7 +9,14 @@ from typing import Final
 
 from pipelines.core.columns import Columns as C
 
-STRING, BIGINT, DOUBLE, BOOLEAN, TIMESTAMP, VECTOR = "string", "bigint", "double", "boolean", "timestamp", "array<double>"
+STRING, BIGINT, DOUBLE, BOOLEAN, TIMESTAMP, VECTOR = (
+    "string",
+    "bigint",
+    "double",
+    "boolean",
+    "timestamp",
+    "array<double>",
+)
 
 EVENT_TYPES: Final = (
     "impression",
@@ -352,7 +359,13 @@ TABLES: Final[dict[str, Table]] = {table.name: table for table in _ALL}
 ARTEFACTS: Final[dict[str, Table]] = {
     table.name: table
     for table in (
-        Table("plan_export", "decisions", "one CSV file per channel and its manifest.json, as the shop receives it", {}, ()),
+        Table(
+            "plan_export",
+            "decisions",
+            "one CSV file per channel and its manifest.json, as the shop receives it",
+            {},
+            (),
+        ),
         Table("nightly_report", "reports", "report.html and report.json of the night", {}, ()),
     )
 }
