@@ -17,7 +17,7 @@ nightly: $(READY) ## Run one night: [SHOP=demo] [DATE=YYYY-MM-DD] [ENGINE=spark]
 	@$(BIN)/nightmarket night --shop "$(SHOP)" $(if $(DATE),--date "$(DATE)") $(if $(ENGINE),--engine "$(ENGINE)") $(if $(LANDING),--landing "$(LANDING)")
 
 test: $(DEV_READY) ## All tests, on both engines where Java is there
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(DEV_READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
