@@ -199,8 +199,12 @@ class DuckDB(Engine):
     def write(self, frame: DataFrame, folder: Path, sort_by: Sequence[str], *, clustered: bool = False) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         order = ", ".join(f'"{name}" ASC NULLS FIRST' for name in sort_by)
+        # No row of nulls: DuckDB declares columns that it knows to hold none as required, so equal rows would make other
+        # bytes when they come out of another plan.
+        no_row = f"SELECT {', '.join(['NULL'] * len(frame.columns))} FROM range(0)"
         result = self.connection.execute(
-            f"COPY (SELECT * FROM ({self._sql(frame)}) ORDER BY {order}) TO '{_quoted(folder / 'part-00000.parquet')}' "
+            f"COPY (SELECT * FROM (({self._sql(frame)}) UNION ALL ({no_row})) ORDER BY {order}) "
+            f"TO '{_quoted(folder / 'part-00000.parquet')}' "
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP_ROWS})"
         )
         return int(result.fetchall()[0][0])

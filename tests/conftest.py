@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +163,14 @@ class Market:
         hidden = [path for layer in LAYERS for path in (self.folder / layer).rglob(".*")]
         return [path.relative_to(self.folder).as_posix() for path in (*left, *hidden)]
 
-    def copy(self, root: Path, landing: Path | None = None) -> "Market":
-        """The same state under another root."""
+    def sibling(self, root: Path) -> "Market":
+        """An empty root that lands from the same folder."""
+        return replace(self, root=root)
+
+    def copy(self, root: Path) -> "Market":
+        """The same state under another root; it still lands from the same folder."""
         shutil.copytree(self.root, root, symlinks=True)
-        return Market(root, self.conf, self.warm_process, landing or self.landing, self.shop)
+        return self.sibling(root)
 
 
 def end(process: subprocess.Popen[str], timeout_s: float = 240) -> Done:

@@ -55,7 +55,7 @@ def load_key(root: Path) -> PseudonymKey:
 def _create(path: Path) -> None:
     """Written aside and renamed into place under a lock: two first runs agree on one key and none sees half of it.
 
-    What a process killed in between left aside is written over by the next.
+    What a process killed in between left aside is deleted by the next.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(".key.lock").open("w") as lock:
@@ -63,7 +63,8 @@ def _create(path: Path) -> None:
         if path.exists():
             return  # another process was first; its key is the key
         aside = path.with_name(".key.new")
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        aside.unlink(missing_ok=True)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -44,7 +44,7 @@ def test_first_runs_at_once_agree_on_one_key(tmp_path: Path) -> None:
     assert len({key.secret for key in keys}) == 1
 
 
-def test_what_a_killed_first_run_left_is_written_over(tmp_path: Path) -> None:
+def test_what_a_killed_first_run_left_aside_is_deleted(tmp_path: Path) -> None:
     (tmp_path / ".key.new").write_text("half")
     load_key(tmp_path)
     assert not (tmp_path / ".key.new").exists()

@@ -219,7 +219,7 @@ def test_a_reader_sees_whole_partitions_only_while_one_is_exchanged_and_marked_m
 
 
 def _republish(store: Store, done: object) -> None:
-    for n in range(300):
+    for n in range(100):
         publish_text(store, "events", FIRST, "x" * (n % 7 + 1), {"raw_events/2026-03-01": ABSENT})
         if n % 10 == 0:  # its coming and going changes the marks
             publish_text(store, "raw_events", FIRST, "x" * n)
