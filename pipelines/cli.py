@@ -90,7 +90,7 @@ def night(
         return
     console = Console()
     console.print(night_table(summary, settings.currency))
-    console.print(next_steps(summary), highlight=False, soft_wrap=True)
+    console.print(next_steps(summary, settings.landing["events"].last_night), highlight=False, soft_wrap=True)
 
 
 @app.command()

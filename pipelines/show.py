@@ -61,11 +61,13 @@ def night_table(summary: dict[str, Any], currency: str) -> Table:
     return table
 
 
-def next_steps(summary: dict[str, Any]) -> str:
-    """What a person may do now."""
+def next_steps(summary: dict[str, Any], last_night: date | None) -> str:
+    """What a person may do now. `last_night`: of an archive; None for a shop that goes on."""
     lines = [f"Report: {summary['report']}"]
     if summary["stale_nights"]:
         lines.append(f"Late events changed earlier nights; next: nightmarket backfill --shop {summary['shop']} --stale")
+    elif last_night:
+        lines.append(f"Next: open the report; all nights of the archive: nightmarket backfill --shop {summary['shop']}")
     else:
         after = date.fromisoformat(summary["night"]) + timedelta(days=1)
         lines.append(f"Next: open the report; tomorrow: make nightly SHOP={summary['shop']} DATE={after}")
