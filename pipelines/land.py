@@ -55,7 +55,10 @@ def run(
     Raises LandingError where the folder is missing, a file cannot be read, or no events file is there at all.
     """
     if not folder.is_dir():
-        raise LandingError(f"landing folder {folder} is missing; name one with --landing or landing_folder in conf/shops/{shop.shop}.yaml")
+        raise LandingError(
+            f"landing folder {folder} is missing; "
+            f"name one with --landing or landing_folder in conf/shops/{shop.shop}.yaml"
+        )
     arrivals: dict[str, list[date]] = {}
     n_files = n_lines = 0
     for feed, source in shop.landing.items():
@@ -64,7 +67,9 @@ def run(
             table = f"raw_{feed}"
             if not files:
                 if store.manifest(table, arrival) is not None:
-                    arrivals.setdefault(feed, []).append(arrival)  # landed before; the files may have been archived since
+                    arrivals.setdefault(feed, []).append(
+                        arrival
+                    )  # landed before; the files may have been archived since
                 continue
             arrivals.setdefault(feed, []).append(arrival)
             stamps = _stamps(files)
@@ -78,14 +83,20 @@ def run(
                 rows = _write_lines(staging / table, arrival, folder, files, shop.cleaning)
                 for path, before, after in zip(files, stamps, _stamps(files), strict=True):
                     if before != after:
-                        raise LandingError(f"{path}: changed while it was read; nothing of it was landed; run again once it has arrived whole")
+                        raise LandingError(
+                            f"{path}: changed while it was read; nothing of it was landed; "
+                            "run again once it has arrived whole"
+                        )
                 staged = Staged(table, arrival, staging / table, rows, inputs, config_hash)
                 audit_and_publish([staged], store, machine, StageResult("land"))
             n_files += len(files)
             n_lines += rows
     if "events" not in arrivals:
         source = shop.landing["events"]
-        raise LandingError(f"no events file in {folder}: expected '{source.pattern}' for {night} (conf/shops/{shop.shop}.yaml, landing.events)")
+        raise LandingError(
+            f"no events file in {folder}: expected '{source.pattern}' for {night} "
+            f"(conf/shops/{shop.shop}.yaml, landing.events)"
+        )
     return Landed(arrivals, n_files, n_lines)
 
 
@@ -112,7 +123,8 @@ def _name(path: Path) -> str:
 
 
 def arrivals_of(shop: Shop, feed: str, night: date) -> list[date]:
-    """Arrivals that a run of `night` looks for: an archive's one, or the daily drops of the window and the late nights before it."""
+    """Arrivals that a run of `night` looks for: an archive's one, or the daily drops of the window and the late nights
+    before it."""
     if shop.landing[feed].is_archive:  # type: ignore[index]
         return [shop.arrival_of(feed, night)]
     return window(night, shop.features.window_nights + shop.cleaning.late_nights)
@@ -124,10 +136,14 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise LandingError(f"{path}: cannot be read: {error.strerror}; check its permissions, then run again") from error
+        raise LandingError(
+            f"{path}: cannot be read: {error.strerror}; check its permissions, then run again"
+        ) from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise LandingError(f"{path}: cannot be read to its end ({reason}); nothing of it was landed; have it sent again") from error
+        raise LandingError(
+            f"{path}: cannot be read to its end ({reason}); nothing of it was landed; have it sent again"
+        ) from error
 
 
 def _hashes(folder: Path, files: list[Path]) -> dict[str, str]:
@@ -155,7 +171,13 @@ def _write_lines(folder: Path, arrival: date, landing: Path, files: list[Path], 
     import pyarrow.parquet as pq
 
     schema = pa.schema(
-        [(C.ARRIVAL, pa.string()), (C.SOURCE_FILE, pa.string()), (C.LINE_NUMBER, pa.int64()), (C.RAW_TEXT, pa.string()), (C.FAULT, pa.string())]
+        [
+            (C.ARRIVAL, pa.string()),
+            (C.SOURCE_FILE, pa.string()),
+            (C.LINE_NUMBER, pa.int64()),
+            (C.RAW_TEXT, pa.string()),
+            (C.FAULT, pa.string()),
+        ]
     )
     folder.mkdir(parents=True)
     n_rows = 0
@@ -197,7 +219,9 @@ def _streams(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
                 archive = opened.enter_context(zipfile.ZipFile(path))
             members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
             if len(set(members)) != len(members):
-                raise LandingError(f"{path}: two members have the same name; nothing of it was landed; have it packed again")
+                raise LandingError(
+                    f"{path}: two members have the same name; nothing of it was landed; have it packed again"
+                )
             for member in members:
                 if not _is_hidden(member.split("/")):
                     with _reading(path):
@@ -206,7 +230,7 @@ def _streams(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
         elif path.suffix.lower() == ".gz":
             with _reading(path):
                 packed = opened.enter_context(gzip.open(path))
-            yield name, io.BufferedReader(packed, _BLOCK_BYTES)  # type: ignore[arg-type]
+            yield name, io.BufferedReader(packed, _BLOCK_BYTES)
         else:
             with _reading(path):
                 plain = opened.enter_context(path.open("rb"))
@@ -243,7 +267,7 @@ def _blocks(stream: IO[bytes], path: Path, cleaning: Cleaning) -> "Iterator[tupl
 
 
 def _lines(data: bytes, cleaning: Cleaning) -> "tuple[pa.Array, pa.Array]":
-    """Splits bytes that end with a line feed. The fast path is one pass; lines that are no text are mended one by one."""
+    """Splits bytes that end with a line feed: in one pass, or one by one where there are lines that are no text."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -287,4 +311,8 @@ def _array(lines: list[bytes], faults: dict[int, str], cleaning: Cleaning) -> "t
 
 def _excerpt(line: bytes, cleaning: Cleaning) -> str:
     """The start of a line that is no text, with what cannot be text replaced; the same wherever a block ended."""
-    return line[: cleaning.max_line_bytes].decode(errors="replace").replace("\0", "\ufffd")[: cleaning.max_quarantine_chars]
+    return (
+        line[: cleaning.max_line_bytes]
+        .decode(errors="replace")
+        .replace("\0", "\ufffd")[: cleaning.max_quarantine_chars]
+    )

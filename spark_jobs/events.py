@@ -42,14 +42,17 @@ def load_format(connector: str) -> Format:
     try:
         module = importlib.import_module(f"spark_jobs.connectors.{connector}")
     except ModuleNotFoundError as error:
-        raise ConfigError(f"unknown connector '{connector}': no spark_jobs/connectors/{connector}.py; add it or mend landing.*.connector") from error
+        raise ConfigError(
+            f"unknown connector '{connector}': no spark_jobs/connectors/{connector}.py; "
+            "add it or mend landing.*.connector"
+        ) from error
     form: Format = module.FORMAT
     return form
 
 
 def parse_events(lines: DataFrame, form: Format, source: Source, shop: Shop) -> DataFrame:
-    """One row per raw line: its place, is_header, reason (null if good), night ("YYYY-MM-DD" local), and what the platform
-    tells of event_id and CONTENT; what it never tells has no column."""
+    """One row per raw line: its place, is_header, reason (null if good), night ("YYYY-MM-DD" local), and what the
+    platform tells of event_id and CONTENT; what it never tells has no column."""
     frame, cells, rules = split(lines, form)
     typed = form.columns(cells)
     typed[C.EVENT_TYPE] = mapped(typed[C.EVENT_TYPE], {**form.event_types, **source.event_types})
@@ -100,10 +103,12 @@ def drop_duplicates(parsed: DataFrame) -> DataFrame:
 
 
 def drop_resent(events: DataFrame) -> DataFrame:
-    """One row per night, user and event id: of lines that differ under one id, the one that arrived first stays (then the
-    first in order of content). By night, because nights are written apart and in any order."""
+    """One row per night, user and event id: of lines that differ under one id, the one that arrived first stays (then
+    the first in order of content). By night, because nights are written apart and in any order."""
     order = [F.col(name).asc_nulls_first() for name in (C.ARRIVAL, *told(events))]
-    numbered = events.withColumn("nth", F.row_number().over(Window.partitionBy(C.NIGHT, C.USER_ID, C.EVENT_ID).orderBy(*order)))
+    numbered = events.withColumn(
+        "nth", F.row_number().over(Window.partitionBy(C.NIGHT, C.USER_ID, C.EVENT_ID).orderBy(*order))
+    )
     return numbered.filter(F.col(C.EVENT_ID).isNull() | (F.col("nth") == 1)).drop("nth")
 
 
@@ -144,12 +149,16 @@ def pseudonyms(events: DataFrame, key: PseudonymKey) -> DataFrame:
 
 def finish(events: DataFrame, bots: DataFrame, users: DataFrame) -> DataFrame:
     """The columns of table `events`, in order, and the night."""
-    own = F.concat_ws("-", F.substring(F.col(C.USER_KEY), 1, 16), F.col(C.NIGHT), F.col("session_number").cast("string"))
+    own = F.concat_ws(
+        "-", F.substring(F.col(C.USER_KEY), 1, 16), F.col(C.NIGHT), F.col("session_number").cast("string")
+    )
     # Before the next join: on DuckDB an expression behind it would take the night of the bots, null for everybody else.
     named = events.join(users, on=C.USER_ID, how="inner").withColumn(_OWN_SESSION, own)
     joined = named.join(bots.withColumn(C.IS_BOT, F.lit(True)), on=[C.NIGHT, C.USER_ID], how="left")
     made = {
-        C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), F.col(_OWN_SESSION)) if C.SESSION_ID in events.columns else F.col(_OWN_SESSION),
+        C.SESSION_ID: F.coalesce(F.col(C.SESSION_ID), F.col(_OWN_SESSION))
+        if C.SESSION_ID in events.columns
+        else F.col(_OWN_SESSION),
         C.OCCURRED_AT: F.timestamp_of_micros(F.col(OCCURRED_US)),
         C.IS_BOT: F.coalesce(F.col(C.IS_BOT), F.lit(False)),
     }
@@ -166,5 +175,3 @@ def quarantined(parsed: DataFrame, lines: DataFrame, max_chars: int) -> DataFram
     bad = parsed.filter(F.col(C.REASON).isNotNull() & ~F.col(IS_HEADER)).select(*place, C.REASON)
     text = F.substring(F.col(C.RAW_TEXT), 1, max_chars).alias(C.RAW_TEXT)
     return bad.join(lines.select(*place, text), on=place, how="inner").select(*TABLES["quarantine"].columns)
-
-

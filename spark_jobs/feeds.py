@@ -23,7 +23,11 @@ def parse_feed(lines: DataFrame, feed: str, shop: Shop) -> DataFrame:
     form = load_format(shop.landing[feed].connector)  # type: ignore[index]
     frame, cells, rules = split(lines, form)
     columns = form.columns(cells)
-    rules = [*rules, *form.rules(cells), *(money(cents(cells[form.price]), cells[form.price], shop.cleaning.max_price) if form.price else [])]
+    rules = [
+        *rules,
+        *form.rules(cells),
+        *(money(cents(cells[form.price]), cells[form.price], shop.cleaning.max_price) if form.price else []),
+    ]
     return frame.select(
         C.ARRIVAL,
         C.SOURCE_FILE,
@@ -36,7 +40,9 @@ def parse_feed(lines: DataFrame, feed: str, shop: Shop) -> DataFrame:
 def newest(parsed: DataFrame, id_column: str) -> DataFrame:
     """One row per id of the good lines: the one told last (arrival, file, line)."""
     order = [F.col(name).desc() for name in (C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER)]
-    numbered = parsed.filter(F.col(C.REASON).isNull()).withColumn("nth", F.row_number().over(Window.partitionBy(id_column).orderBy(*order)))
+    numbered = parsed.filter(F.col(C.REASON).isNull()).withColumn(
+        "nth", F.row_number().over(Window.partitionBy(id_column).orderBy(*order))
+    )
     return numbered.filter(F.col("nth") == 1)
 
 
@@ -61,10 +67,13 @@ def clean_feeds(
         place = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER]
         text = F.substring(F.col(C.RAW_TEXT), 1, shop.cleaning.max_quarantine_chars).alias(C.RAW_TEXT)
         rejected = parsed.filter(F.col(C.REASON).isNotNull()).select(*place, C.REASON)
-        bad.append(rejected.join(lines.select(*place, text), on=place, how="inner").select(*TABLES["feed_quarantine"].columns))
+        bad.append(
+            rejected.join(lines.select(*place, text), on=place, how="inner").select(*TABLES["feed_quarantine"].columns)
+        )
         counted = engine.fetch(
             parsed.groupBy(C.ARRIVAL).agg(
-                F.count(F.lit(1)).alias("n"), F.sum(F.when(F.col(C.REASON).isNotNull(), 1).otherwise(0)).cast("bigint").alias("n_bad")
+                F.count(F.lit(1)).alias("n"),
+                F.sum(F.when(F.col(C.REASON).isNotNull(), 1).otherwise(0)).cast("bigint").alias("n_bad"),
             )
         )
         for row in counted:
@@ -80,7 +89,9 @@ def clean_feeds(
         rejected = engine.hold(reduce(lambda left, right: left.unionByName(right), bad))
         for arrival in arrivals:
             engine.write(
-                rejected.filter(F.col(C.ARRIVAL) == arrival), out / "feed_quarantine" / arrival, TABLES["feed_quarantine"].sort_by
+                rejected.filter(F.col(C.ARRIVAL) == arrival),
+                out / "feed_quarantine" / arrival,
+                TABLES["feed_quarantine"].sort_by,
             )
     return accounting
 
@@ -88,5 +99,7 @@ def clean_feeds(
 def clean_catalog(engine: Engine, files: list[Path], shop: Shop, night: str, out: Path) -> dict[str, Any]:
     """Writes out/catalog/<night>/: every product as last told in `files`, all that arrived by the night."""
     parsed = parse_feed(engine.read(files), "catalog", shop)
-    rows = engine.write(to_table(newest(parsed, C.ITEM_ID), "catalog", None), out / "catalog" / night, TABLES["catalog"].sort_by)
+    rows = engine.write(
+        to_table(newest(parsed, C.ITEM_ID), "catalog", None), out / "catalog" / night, TABLES["catalog"].sort_by
+    )
     return {"rows": rows}

@@ -1,7 +1,7 @@
 """From a raw line to typed columns and a reason: what all connectors share.
 
-A connector names its columns (or JSON keys) and says which of ours each one is; here lines are split, values are cast and
-the first broken rule becomes the reason. Casts are written so that DuckDB and Spark agree on every string.
+A connector names its columns (or JSON keys) and says which of ours each one is; here lines are split, values are cast
+and the first broken rule becomes the reason. Casts are written so that DuckDB and Spark agree on every string.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,8 @@ from functools import reduce
 from typing import Any
 
 from pipelines.core.columns import Columns as C
-from spark_jobs.session import MARK, Column, DataFrame, F, engine
+from spark_jobs.json_text import MARK
+from spark_jobs.session import Column, DataFrame, F, engine
 
 OCCURRED_US = "occurred_us"  # microseconds since 1970, UTC; becomes occurred_at when written
 IS_HEADER = "is_header"
@@ -29,8 +30,8 @@ Rule = tuple[str, Column]
 class Format:
     """How one platform writes a line.
 
-    `names`: columns of a delimited file in order, or keys of a JSON object. `columns` maps the named cells (text) to our
-    columns. `rules` are the platform's own reasons, checked before the common ones; the first that is true counts.
+    `names`: columns of a delimited file in order, or keys of a JSON object. `columns` maps the named cells (text) to
+    our columns. `rules` are the platform's own reasons, checked before the common ones; the first that is true counts.
     """
 
     names: tuple[str, ...]
@@ -60,7 +61,14 @@ def split(lines: DataFrame, form: Format) -> tuple[DataFrame, Cells, list[Rule]]
         rules.append(("unbalanced_quote", F.col(_FIELDS).isNull()))
         rules.append(("wrong_column_count", F.size(F.col(_FIELDS)) != len(form.names)))
         cells = [_unquoted(F.try_element_at(F.col(_FIELDS), F.lit(at + 1))) for at, _ in enumerate(form.names)]
-    place = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER, C.FAULT, header(form).alias(IS_HEADER), (text == "").alias(_IS_EMPTY)]
+    place = [
+        C.ARRIVAL,
+        C.SOURCE_FILE,
+        C.LINE_NUMBER,
+        C.FAULT,
+        header(form).alias(IS_HEADER),
+        (text == "").alias(_IS_EMPTY),
+    ]
     frame = lines.select(*place, has_odd.alias(_HAS_ODD), fields.alias(_FIELDS))
     # Cells become columns before anything is asked of them, so that each is computed once.
     kept = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER, C.FAULT, IS_HEADER, _IS_EMPTY, _HAS_ODD, _FIELDS]
@@ -116,7 +124,7 @@ def whole_id(cell: Column, name: str) -> list[Rule]:
 
 
 def _whole(cell: Column) -> Column:
-    """A whole number written as such; null if it is none. A cast alone would take 1_0, 1e3 or 1.5 on one engine or both."""
+    """A whole number written as such; null if it is none. A cast alone takes 1_0, 1e3 or 1.5 on some engine."""
     number = F.try_cast(cell, "bigint")
     return F.when(number.cast("string") == cell, number)
 
@@ -140,7 +148,8 @@ def micros_of_millis(cell: Column) -> Column:
 def micros_of_iso(cell: Column) -> Column:
     """ISO 8601 with a zone (Z or +hh:mm), years 1970 to 2099, to microseconds; null if it is no such time."""
     shaped = cell.rlike(
-        r"^(?:19[7-9]|20[0-9])[0-9]-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:?[0-5][0-9])\z"
+        r"^(?:19[7-9]|20[0-9])[0-9]-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
+        r"(\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:?[0-5][0-9])\z"
     )
     good = F.when(shaped, cell)
     wall = F.concat(F.substring(good, 1, 10), F.lit(" "), F.substring(good, 12, 8))

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from spark_jobs import json_text
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql import Window as _Window
@@ -19,11 +21,6 @@ else:
     Column = DataFrame = Any
 
 _ROW_GROUP_ROWS = 122_880
-_ANY = "16777216"  # deeper and longer than any line
-# Engines write decimals in their own ways (1e5, 1.0E5), so a key's decimal becomes a string before it is parsed. A letter
-# before the closing quote: what opens a string never follows one, so nothing inside a string is touched.
-MARK = "\ufdd0"
-_DECIMAL = r'([A-Za-z0-9_]"\s*:\s*)(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))'
 
 
 class Engine:
@@ -88,7 +85,7 @@ class Engine:
     def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
         """A JSON object parsed once, for `parsed_text`; null if the text is no JSON object (RFC 8259).
 
-        Of a key that stands twice the first counts. Decimal numbers come as written, between two MARKs.
+        Of a key that stands twice the first counts. Decimal numbers come as written, between two `json_text.MARK`.
         """
         raise NotImplementedError
 
@@ -228,15 +225,7 @@ class DuckDB(Engine):
         return self.functions.call_function("string_split", text, self.functions.lit(separator))
 
     def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
-        f = self.functions
-        paths = f.array(*[f.lit(f"$.{key}") for key in keys])
-        # DuckDB takes a comma before a bracket, NaN and Infinity, which are no JSON: looked for outside strings.
-        loose = r",\s*[}\]]|[nN][aA][nN]|[iI][nN][fF]"
-        bare = f.call_function("regexp_replace", text, f.lit(r'"(?:[^"\\]|\\.)*"'), f.lit('""'), f.lit("g"))
-        is_strict = f.when(text.rlike(loose), ~bare.rlike(loose)).otherwise(f.lit(True))
-        is_object = f.call_function("json_valid", text) & text.rlike(r"^\s*\{") & is_strict
-        marked = f.call_function("regexp_replace", text, f.lit(_DECIMAL), f.lit(f'\\1"{MARK}\\2{MARK}"'), f.lit("g"))
-        return f.when(is_object, f.call_function("json_extract_string", f.when(is_object, marked), paths))
+        return json_text.parse_on_duckdb(self.functions, text, keys)
 
     def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
         return self.functions.try_element_at(parsed, self.functions.lit(at + 1))
@@ -335,29 +324,13 @@ class Spark(Engine):
         return self.functions.split(text, f"\\Q{separator}\\E")
 
     def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
-        f = self.functions
-        marked = f.regexp_replace(text, _DECIMAL, f'$1"{MARK}$2{MARK}"')
-        # Spark's parser stops at the end of the first value: an object put behind it shows that nothing else was there.
-        seal = f.xxhash64(text).cast("string")
-        wrapped = f.concat(f.lit("["), marked, f.lit(',{"seal":"'), seal, f.lit('"}]'))
-        strict = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false", "maxNestingDepth": _ANY, "maxNumLen": _ANY}
-        parsed = f.from_json(wrapped, "array<map<string,string>>", strict)
-        is_one = (f.size(parsed) == 2) & (f.get(parsed, f.lit(1)).getItem("seal") == seal) & text.rlike(r"^\s*\{")
-        # Half a surrogate pair is no text. Escaped backslashes and whole pairs are taken out, then none may be left.
-        pairs = r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-        halves = f.regexp_replace(text, pairs, " ").rlike(r"\\u[dD][89a-fA-F]")
-        return f.when(is_one & ~f.when(f.contains(text, f.lit("\\u")), halves).otherwise(f.lit(False)), f.get(parsed, f.lit(0)))
+        return json_text.parse_on_spark(self.functions, text)
 
     def parsed_text(self, parsed: Column, at: int, key: str) -> Column:
         return parsed.getItem(key)
 
     def nested_text(self, cell: Column) -> Column:
-        # Spark writes what is beyond 16 bits as two escapes. Read as a JSON string in which all but those is escaped.
-        f = self.functions
-        quoted = f.replace(f.replace(cell, f.lit("\\"), f.lit("\\\\")), f.lit('"'), f.lit('\\"'))
-        pair = r"(?<!\\)\\\\(u[dD][89abAB][0-9a-fA-F]{2})\\\\(u[dD][c-fC-F][0-9a-fA-F]{2})"
-        text = f.concat(f.lit('{"text":"'), f.regexp_replace(quoted, pair, r"\\$1\\$2"), f.lit('"}'))
-        return f.when(cell.contains("\\uD"), f.from_json(text, "text string").getItem("text")).otherwise(cell)
+        return json_text.nested_on_spark(self.functions, cell)
 
 
 def _arrow_type(kind: str, kinds: dict[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """Customer-service messages as JSON lines; keys in docs/INPUT.md, section messages."""
 
 from pipelines.core.columns import Columns as C
-from spark_jobs.parse import OCCURRED_US, Format, missing, micros_of_iso, one_of, text_id
+from spark_jobs.parse import OCCURRED_US, Format, micros_of_iso, missing, one_of, text_id
 
 FORMAT = Format(
     names=("message_id", "conversation_id", "user_id", "sender", "text", "language", "occurred_at"),

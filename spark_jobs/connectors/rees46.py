@@ -24,7 +24,17 @@ def _columns(cells: Cells) -> Cells:
 
 
 FORMAT = Format(
-    names=("event_time", "event_type", "product_id", "category_id", "category_code", "brand", "price", "user_id", "user_session"),
+    names=(
+        "event_time",
+        "event_type",
+        "product_id",
+        "category_id",
+        "category_code",
+        "brand",
+        "price",
+        "user_id",
+        "user_session",
+    ),
     separator=",",
     has_header=True,
     event_types={"view": "view", "cart": "cart", "remove_from_cart": "remove_from_cart", "purchase": "purchase"},

@@ -1,4 +1,4 @@
-"""RetailRocket events: timestamp (ms), visitorid, event (view, addtocart, transaction), itemid, transactionid; header."""
+"""RetailRocket events: timestamp (ms), visitorid, event (view, addtocart, transaction), itemid, transactionid."""
 
 from pipelines.core.columns import Columns as C
 from spark_jobs.parse import OCCURRED_US, Format, micros_of_millis, whole_id

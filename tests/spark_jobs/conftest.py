@@ -19,7 +19,6 @@ from spark_jobs.events import load_format, parse_events
 from spark_jobs.feeds import parse_feed
 from spark_jobs.session import DataFrame, Engine, open_engine
 
-
 KEY = PseudonymKey(bytes(range(32)))
 
 
@@ -166,7 +165,8 @@ OpenDoor = Callable[..., Door]
 
 @pytest.fixture
 def open_door(tmp_path: Path) -> OpenDoor:
-    """open_door(events={"connector": "taobao", "pattern": ...}, timezone=...) -> Door; the feeds are named, the rest is Shop's."""
+    """open_door(events={"connector": "taobao", "pattern": ...}, timezone=...) -> Door: feeds by
+    name, the rest as in Shop."""
     n = 0
 
     def make(**given: Any) -> Door:

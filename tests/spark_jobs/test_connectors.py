@@ -38,7 +38,11 @@ def _both(door: Any, spark: Engine, work: Path, feed: str = "events") -> list[di
 def _distinct(rows: list[dict[str, Any]]) -> Counter[str]:
     """Events per night, duplicates dropped."""
     place = {"arrival", "source_file", "line_number", "reason", "is_header"}
-    good = {tuple((name, value) for name, value in row.items() if name not in place) for row in rows if row["reason"] is None}
+    good = {
+        tuple((name, value) for name, value in row.items() if name not in place)
+        for row in rows
+        if row["reason"] is None
+    }
     return Counter(dict(row)["night"] for row in good)
 
 
@@ -55,12 +59,24 @@ def test_taobao(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
         for name in ("UserBehavior_815users_9days.csv.gz", "UserBehavior_2017-11-26_2h.csv.gz")
     )
     good = [row for row in users if row["reason"] is None]
-    assert list(dict(sorted(Counter(row["night"] for row in good).items())).values()) == [8697, 8788, 8335, 8867, 8785, 8616, 9455, 11520, 11377]
+    assert list(dict(sorted(Counter(row["night"] for row in good).items())).values()) == [
+        8697,
+        8788,
+        8335,
+        8867,
+        8785,
+        8616,
+        9455,
+        11520,
+        11377,
+    ]
     assert [n for _, n in sorted(Counter(row["night"] for row in good if row["event_type"] == "purchase").items())] == [
         143, 187, 220, 199, 185, 204, 191, 193, 228,
     ]  # fmt: skip
     assert Counter(row["reason"] for row in users) == {None: 84_440, "outside_window": 35, "wrong_column_count": 1}
-    assert [(row["line_number"], row["reason"]) for row in users if row["reason"] == "wrong_column_count"] == [(84_476, "wrong_column_count")]
+    assert [(row["line_number"], row["reason"]) for row in users if row["reason"] == "wrong_column_count"] == [
+        (84_476, "wrong_column_count")
+    ]
     kinds = Counter(row["event_type"] for row in two_hours if row["reason"] is None)
     assert len(two_hours) == 96_169
     assert kinds == {"view": 85_773, "cart": 5_292, "favorite": 2_959, "purchase": 2_144}
@@ -94,8 +110,15 @@ def test_yoochoose(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
     door = door.__class__(door.shop, _real("yoochoose-100k"), door.store)
     assert door.land(date(2014, 4, 8)) == 70_278 + 13_568 + 2
     rows = _both(door, engine, tmp_path)
-    train, test = ([row for row in rows if name in row["source_file"] and not row["is_header"]] for name in ("train_full", "test"))
-    assert (len(train), len(test), len({row["session_id"] for row in train}), len({row["session_id"] for row in test})) == (70_278, 13_568, 17_794, 3_416)
+    train, test = (
+        [row for row in rows if name in row["source_file"] and not row["is_header"]] for name in ("train_full", "test")
+    )
+    assert (
+        len(train),
+        len(test),
+        len({row["session_id"] for row in train}),
+        len({row["session_id"] for row in test}),
+    ) == (70_278, 13_568, 17_794, 3_416)
     assert len({row["item_id"] for row in train}) == 2_933
     assert {row["reason"] for row in (*train, *test)} == {None}
     assert train[0]["occurred_us"] == 1396437466_940000
@@ -120,7 +143,7 @@ def test_retailrocket(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> No
     door.put({"events.csv": ROCKET})
     door.land(date(2015, 9, 18))
     names = ("user_id", "occurred_us", "event_type", "item_id", "order_id", "reason")
-    header, *rows = [tuple(row[name] for name in names) for row in _both(door, engine, tmp_path)]
+    _header, *rows = [tuple(row[name] for name in names) for row in _both(door, engine, tmp_path)]
     assert rows == [
         ("257597", 1433221332_117000, "view", "355908", None, None),
         ("992329", 1433224214_164000, "view", "248676", None, None),
@@ -133,16 +156,27 @@ def test_retailrocket(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> No
 
 @on_spark
 def test_the_demo_shop_and_all_its_feeds(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
-    demo = load_shop("demo").model_copy(update={"simulator": load_shop("demo").simulator.model_copy(update={"customers": 300, "items": 60})})  # type: ignore[union-attr]
+    demo = load_shop("demo").model_copy(
+        update={"simulator": load_shop("demo").simulator.model_copy(update={"customers": 300, "items": 60})}
+    )  # type: ignore[union-attr]
     last = date(2026, 3, 2)
     simulate(demo, tmp_path / "landing", last, lambda night: None, PseudonymKey(bytes(32)))
-    door = open_door(events=demo.landing["events"].model_dump()).__class__(demo, tmp_path / "landing", Store(tmp_path / "store", "demo"))
+    door = open_door(events=demo.landing["events"].model_dump()).__class__(
+        demo, tmp_path / "landing", Store(tmp_path / "store", "demo")
+    )
     door.land(last)
     events = _both(door, engine, tmp_path)
     reasons = Counter(row["reason"] for row in events)
     assert reasons[None] > 0.97 * len(events)
     assert {"bad_json", "bad_encoding", "nul_byte"} & set(reasons)
-    assert {row["event_type"] for row in events if row["reason"] is None} >= {"impression", "view", "search", "favorite", "cart", "purchase"}
+    assert {row["event_type"] for row in events if row["reason"] is None} >= {
+        "impression",
+        "view",
+        "search",
+        "favorite",
+        "cart",
+        "purchase",
+    }
     for feed in ("catalog", "reviews", "messages"):
         rows = _both(door, engine, tmp_path, feed)
         assert rows

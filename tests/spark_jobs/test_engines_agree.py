@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- tables of lines, one a row
 """Both engines judge and read every line alike: real files' shapes, hand-made dirt, and what hypothesis thinks of."""
 
 from collections.abc import Callable
@@ -31,7 +32,9 @@ def _gather(lines: st.SearchStrategy[bytes], n: int) -> list[bytes]:
     return found
 
 
-def _agree(open_door: OpenDoor, spark: Engine, work: Path, connector: str, lines: list[bytes], feed: str = "events") -> list[dict[str, Any]]:
+def _agree(
+    open_door: OpenDoor, spark: Engine, work: Path, connector: str, lines: list[bytes], feed: str = "events"
+) -> list[dict[str, Any]]:
     feeds = {"events": {"connector": "jsonl", **DAILY}, feed: {"connector": connector, "pattern": "{night}/*.lines"}}
     door = open_door(**feeds)
     door.put({f"{NIGHT}/a.lines": b"\n".join(lines) + b"\n", f"{NIGHT}/a.txt": b""})
@@ -40,7 +43,10 @@ def _agree(open_door: OpenDoor, spark: Engine, work: Path, connector: str, lines
     with open_engine("duckdb", work, threads=2) as duckdb:
         ours = door.judged(duckdb, feed)
     different = [
-        (lines[left["line_number"] - 1][:300], {name: (left[name], right[name]) for name in left if left[name] != right[name]})
+        (
+            lines[left["line_number"] - 1][:300],
+            {name: (left[name], right[name]) for name in left if left[name] != right[name]},
+        )
         for left, right in zip(ours, theirs, strict=True)
         if left != right
     ]
@@ -48,26 +54,137 @@ def _agree(open_door: OpenDoor, spark: Engine, work: Path, connector: str, lines
     return ours
 
 
-NUMBERS = ["1.50", "1.0", "1e5", "1E+5", "-1e-3", "12345678901234567890", "123456789012345678901234567890.123", "-0", "-0.0",
-           "1e400", "1e-400", "12345678.5", "0.0005", "9" * 1200, "NaN", "Infinity", "-inf", "1.", ".5", "01", "+1", "0x1F", "1_0", "007.5"]
-STRINGS = [r"", r" ", r"\u0000", r"x\u0000y", r"\\u0000", r"\ud800", r"\ud83d\ude00", r"\udc00\ud800", r"\\ud800", r"\uD83D\uDE00\uD83D",
-           "x\ty", "x\x01y", r"\x", r"\n", "abc\\n", "x\x7fy", "é\\/", "\u2028", "\u2028x", "NaN,]", ",}", ":1.5,", 'a\\":1.5,', '\\\\', "\ufdd0"]
-VALUES = [*NUMBERS, *[f'"{text}"' for text in STRINGS], "null", "true", "tru", "{}", "[]", '{"y":1, "x":[1, 2.50,null]}', '{"b":1,"b":2}',
-          '["x" , "y"]', '{ "k" : "\\u00e9 \\n", "n":1e2 }', "[" * 1200 + "]" * 1200, "[" * 20000 + "]" * 20000, "[1,]", "undefined", "'x'"]
+NUMBERS = [
+    "1.50",
+    "1.0",
+    "1e5",
+    "1E+5",
+    "-1e-3",
+    "12345678901234567890",
+    "123456789012345678901234567890.123",
+    "-0",
+    "-0.0",
+    "1e400",
+    "1e-400",
+    "12345678.5",
+    "0.0005",
+    "9" * 1200,
+    "NaN",
+    "Infinity",
+    "-inf",
+    "1.",
+    ".5",
+    "01",
+    "+1",
+    "0x1F",
+    "1_0",
+    "007.5",
+]
+STRINGS = [
+    r"",
+    r" ",
+    r"\u0000",
+    r"x\u0000y",
+    r"\\u0000",
+    r"\ud800",
+    r"\ud83d\ude00",
+    r"\udc00\ud800",
+    r"\\ud800",
+    r"\uD83D\uDE00\uD83D",
+    "x\ty",
+    "x\x01y",
+    r"\x",
+    r"\n",
+    "abc\\n",
+    "x\x7fy",
+    "é\\/",
+    "\u2028",
+    "\u2028x",
+    "NaN,]",
+    ",}",
+    ":1.5,",
+    'a\\":1.5,',
+    "\\\\",
+    "\ufdd0",
+]
+VALUES = [
+    *NUMBERS,
+    *[f'"{text}"' for text in STRINGS],
+    "null",
+    "true",
+    "tru",
+    "{}",
+    "[]",
+    '{"y":1, "x":[1, 2.50,null]}',
+    '{"b":1,"b":2}',
+    '["x" , "y"]',
+    '{ "k" : "\\u00e9 \\n", "n":1e2 }',
+    "[" * 1200 + "]" * 1200,
+    "[" * 20000 + "]" * 20000,
+    "[1,]",
+    "undefined",
+    "'x'",
+]
 JSON_LINES = [
-    *[f'{{"query":{value}}}' for value in VALUES], *[f'{{"price":{value}}}' for value in VALUES], *[f'{{"item_id": {value} , "user_id":"u"}}' for value in VALUES],
-    ' {"query":1} ', '\t{"query":1}\t', '{"query":1}}', '{"query":1} x', '{"query":1}{"query":2}', '{"query":1},{"query":2}',
-    '{"query":1},"end",null', '{"query":1},"end"] junk', '{"query":1},{"seal":"1"}', '{"query":1,"query":2}', '{"query":1.5,"query":null}', "{'query':1}", '{query:1}', '{"query":1,}',
-    '// c', '{"query":1} // c', '{"query":1/*c*/}', "[1]", '"x"', "1", "null", "", " ", "{}", '{"query":"', '{"query":1', '{"query" 1}', '{"query":1 "b":2}', '{"":1,"query":2}',
-    '\ufeff{"query":1}', '\u00a0{"query":1}', '\x0c{"query":1}', '\x0b{"query":1}', '{"query":\x0c1}', '{"query.x":1, "query":2}', '{"k\\ud800":1,"query":1}', '{"b":{"query":9},"query":3}',
-    '{"qu\\u0065ry":5}', '{"query"  :  1.5e3  }', '{"QUERY":1}', '{"query":"' + "x" * 60000 + '"}', '{"query":1}\x00', '{"query": "1" , "price" : -5.5}',
+    *[f'{{"query":{value}}}' for value in VALUES],
+    *[f'{{"price":{value}}}' for value in VALUES],
+    *[f'{{"item_id": {value} , "user_id":"u"}}' for value in VALUES],
+    ' {"query":1} ',
+    '\t{"query":1}\t',
+    '{"query":1}}',
+    '{"query":1} x',
+    '{"query":1}{"query":2}',
+    '{"query":1},{"query":2}',
+    '{"query":1},"end",null',
+    '{"query":1},"end"] junk',
+    '{"query":1},{"seal":"1"}',
+    '{"query":1,"query":2}',
+    '{"query":1.5,"query":null}',
+    "{'query':1}",
+    "{query:1}",
+    '{"query":1,}',
+    "// c",
+    '{"query":1} // c',
+    '{"query":1/*c*/}',
+    "[1]",
+    '"x"',
+    "1",
+    "null",
+    "",
+    " ",
+    "{}",
+    '{"query":"',
+    '{"query":1',
+    '{"query" 1}',
+    '{"query":1 "b":2}',
+    '{"":1,"query":2}',
+    '\ufeff{"query":1}',
+    '\u00a0{"query":1}',
+    '\x0c{"query":1}',
+    '\x0b{"query":1}',
+    '{"query":\x0c1}',
+    '{"query.x":1, "query":2}',
+    '{"k\\ud800":1,"query":1}',
+    '{"b":{"query":9},"query":3}',
+    '{"qu\\u0065ry":5}',
+    '{"query"  :  1.5e3  }',
+    '{"QUERY":1}',
+    '{"query":"' + "x" * 60000 + '"}',
+    '{"query":1}\x00',
+    '{"query": "1" , "price" : -5.5}',
 ]
 
 
 @on_both
 def test_json_lines_of_every_kind_are_read_alike(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
     rows = _agree(open_door, engine, tmp_path, "jsonl", [line.encode() for line in JSON_LINES])
-    assert {row["reason"] for row in rows} >= {"bad_json", "nul_byte", "empty_line", "missing_user", "unknown_event_type"}
+    assert {row["reason"] for row in rows} >= {
+        "bad_json",
+        "nul_byte",
+        "empty_line",
+        "missing_user",
+        "unknown_event_type",
+    }
 
 
 WHOLE = ["1", "0", "-1", "-0", "+1", " 1", "1 ", "01", "1_0", "1e3", "1.0", "1.5", "0x1F", "9223372036854775807", "9223372036854775808", "x", "",
@@ -122,20 +239,52 @@ def _mutated(good: list[bytes], spice: list[bytes]) -> st.SearchStrategy[bytes]:
     position = st.integers(0, 400)
     mutated = st.builds(cut, st.sampled_from(good), position, position, st.sampled_from(spice))
     narrow = st.builds(cut, st.sampled_from(good), position.map(lambda at: at), st.just(0), st.sampled_from(spice))
-    inserted = st.builds(lambda line, at, piece: cut(line, at, at, piece), st.sampled_from(good), position, st.sampled_from(spice))
-    return st.one_of(inserted, mutated, narrow, st.sampled_from(good), st.text(max_size=40).map(str.encode), st.binary(max_size=40)).map(
-        lambda line: line.replace(b"\n", b"")
+    inserted = st.builds(
+        lambda line, at, piece: cut(line, at, at, piece), st.sampled_from(good), position, st.sampled_from(spice)
     )
+    return st.one_of(
+        inserted, mutated, narrow, st.sampled_from(good), st.text(max_size=40).map(str.encode), st.binary(max_size=40)
+    ).map(lambda line: line.replace(b"\n", b""))
 
 
-SPICE = [piece.encode() for piece in ('"', '""', ",", "\t", " ", "0", "-", ".", "e", "1.5", "}", "{", "]", "null", ":", "\\", "\\u", "\\u0000", "é", "\u2028", "\ufeff", "9" * 19, "NaN", "UTC")]
+SPICE = [
+    piece.encode()
+    for piece in (
+        '"',
+        '""',
+        ",",
+        "\t",
+        " ",
+        "0",
+        "-",
+        ".",
+        "e",
+        "1.5",
+        "}",
+        "{",
+        "]",
+        "null",
+        ":",
+        "\\",
+        "\\u",
+        "\\u0000",
+        "é",
+        "\u2028",
+        "\ufeff",
+        "9" * 19,
+        "NaN",
+        "UTC",
+    )
+]
 SPICE += [b"", b"\0", b"\xff", b"\r", b"\xf0\x9f\x98\x80", b"\xed\xa0\x80", b"\x1f"]
 JSON_GOOD = [
     b'{"user_id":"u1","event_type":"view","occurred_at":"2026-03-02T10:00:00.123Z","item_id":"i1","price":12.50,"event_id":"e1"}',
     b'{"user_id":7,"event_type":"search","occurred_at":"2026-03-02T10:00:00+01:00","query":"caf\\u00e9 \xe8\x8c\xb6","brand":null}',
     b'{"user_id":"u2","event_type":"purchase","occurred_at":"2026-03-02T23:30:00Z","item_id":"i2","price":1e2,"quantity":2,"order_id":"o1"}',
 ]
-CATALOG_GOOD = [b'{"item_id":"i1","title":"Tea \\"green\\"","price":3.5,"stock":4,"attributes":{"g": 1.50, "tags":["a", {"b":null}], "t":"\\u001f\\/\\u00e9\\ud83d\\ude00", "k":"a\\\\b \\"q\\""}}']
+CATALOG_GOOD = [
+    b'{"item_id":"i1","title":"Tea \\"green\\"","price":3.5,"stock":4,"attributes":{"g": 1.50, "tags":["a", {"b":null}], "t":"\\u001f\\/\\u00e9\\ud83d\\ude00", "k":"a\\\\b \\"q\\""}}'
+]
 
 
 @on_both
@@ -143,7 +292,14 @@ CATALOG_GOOD = [b'{"item_id":"i1","title":"Tea \\"green\\"","price":3.5,"stock":
     ("connector", "feed", "good"),
     [
         ("taobao", "events", [b"1,2268318,2520377,pv,1772445600", b'"1","2","3",buy,1772445601']),
-        ("rees46", "events", [",".join(["2026-03-02 10:00:00 UTC", *REES[1:]]).encode(), b'2026-03-02 12:00:00 UTC,cart,1,2,,"a ""b"", c",0.00,5,s']),
+        (
+            "rees46",
+            "events",
+            [
+                ",".join(["2026-03-02 10:00:00 UTC", *REES[1:]]).encode(),
+                b'2026-03-02 12:00:00 UTC,cart,1,2,,"a ""b"", c",0.00,5,s',
+            ],
+        ),
         ("jsonl", "events", JSON_GOOD),
         ("catalog", "catalog", CATALOG_GOOD),
     ],
@@ -157,4 +313,3 @@ def test_generated_dirt_is_read_alike(
     reasons = {row["reason"] for row in rows}
     assert None in reasons
     assert {"bad_encoding", "empty_line"} <= reasons
-

@@ -76,7 +76,10 @@ def key() -> PseudonymKey:
 def test_events_of_three_arrivals(engine: Engine, open_door: OpenDoor, tmp_path: Path, key: PseudonymKey) -> None:
     made, nights, quarantine = _door(open_door, FILES).clean(engine, tmp_path / "out", key=key)
     assert list(nights) == ["2026-02-24", FIRST, SECOND]
-    name_of = {key.pseudonym(user): user for user in ("split", "own", "hasty", "quick", "steady", "dup", "id", "other", "early", "late")}
+    name_of = {
+        key.pseudonym(user): user
+        for user in ("split", "own", "hasty", "quick", "steady", "dup", "id", "other", "early", "late")
+    }
     of_user: dict[str, list[Any]] = {}
     for row in sorted(nights[SECOND], key=lambda row: (row["occurred_at"], row["item_id"])):
         of_user.setdefault(name_of[row["user_key"]], []).append(row)
@@ -86,13 +89,22 @@ def test_events_of_three_arrivals(engine: Engine, open_door: OpenDoor, tmp_path:
 
     assert sessions("split") == [f"{SECOND}-1", f"{SECOND}-1", f"{SECOND}-2", f"{SECOND}-3", f"{SECOND}-3"]
     assert sessions("own") == ["s9", "s9", f"{SECOND}-1"]
-    assert {user: {row["is_bot"] for row in rows} for user, rows in of_user.items() if rows[0]["is_bot"]} == {"hasty": {True}, "steady": {True}}
-    assert {user: len(of_user[user]) for user in ("hasty", "quick", "steady")} == {"hasty": 6, "quick": 10, "steady": 11}
+    assert {user: {row["is_bot"] for row in rows} for user, rows in of_user.items() if rows[0]["is_bot"]} == {
+        "hasty": {True},
+        "steady": {True},
+    }
+    assert {user: len(of_user[user]) for user in ("hasty", "quick", "steady")} == {
+        "hasty": 6,
+        "quick": 10,
+        "steady": 11,
+    }
     assert len(of_user["dup"]) == 1
     assert [row["item_id"] for row in of_user["id"]] == ["first", "a"]
     assert len(of_user["other"]) == 1
     assert [name_of[row["user_key"]] for row in nights[FIRST]].count("early") == 2
-    assert [name_of[row["user_key"]] for row in nights[FIRST]].count("id") == 1  # the same id, another night: another event
+    assert [name_of[row["user_key"]] for row in nights[FIRST]].count(
+        "id"
+    ) == 1  # the same id, another night: another event
 
     assert made["events"][SECOND]["kept"] == {SECOND: 39}
     assert made["events"][SECOND]["lines"] == {SECOND: 42, THIRD: 2}
@@ -102,7 +114,9 @@ def test_events_of_three_arrivals(engine: Engine, open_door: OpenDoor, tmp_path:
     n_clean = sum(len(rows) for rows in nights.values())
     n_good = sum(sum(account["nights"].values()) for account in made["arrivals"].values())
     assert (n_lines, n_clean, n_good - n_clean, len(quarantine)) == (51, 43, 5, 3)
-    found = [(row["arrival"], row["source_file"], row["line_number"], row["reason"], row["raw_text"]) for row in quarantine]
+    found = [
+        (row["arrival"], row["source_file"], row["line_number"], row["reason"], row["raw_text"]) for row in quarantine
+    ]
     assert sorted(found) == [
         (SECOND, f"{SECOND}/a.jsonl", 42, "bad_json", "{broken"),
         (SECOND, f"{SECOND}/a.jsonl", 43, "empty_line", ""),
@@ -111,11 +125,16 @@ def test_events_of_three_arrivals(engine: Engine, open_door: OpenDoor, tmp_path:
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted((folder / "events").rglob("*.parquet"))}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted((folder / "events").rglob("*.parquet"))
+    }
 
 
 @pytest.mark.parametrize("engine", ["duckdb"], indirect=True)
-def test_a_file_sent_again_under_another_name_changes_no_byte_of_events(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
+def test_a_file_sent_again_under_another_name_changes_no_byte_of_events(
+    engine: Engine, open_door: OpenDoor, tmp_path: Path
+) -> None:
     once = {f"{SECOND}/a.jsonl": FILES[f"{SECOND}/a.jsonl"]}
     again = {**once, f"{SECOND}/0.jsonl": once[f"{SECOND}/a.jsonl"], f"{THIRD}/again.jsonl": once[f"{SECOND}/a.jsonl"]}
     _door(open_door, once).clean(engine, tmp_path / "once")
@@ -126,7 +145,9 @@ def test_a_file_sent_again_under_another_name_changes_no_byte_of_events(engine: 
 
 
 @pytest.mark.parametrize("engine", ["duckdb"], indirect=True)
-def test_arrivals_judged_one_by_one_and_together_make_the_same_events(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
+def test_arrivals_judged_one_by_one_and_together_make_the_same_events(
+    engine: Engine, open_door: OpenDoor, tmp_path: Path
+) -> None:
     door = _door(open_door, FILES)
     door.clean(engine, tmp_path / "together")
     known: dict[str, Any] = {}
@@ -145,10 +166,18 @@ def test_the_pseudonym_is_hmac_sha256(engine: Engine, key: PseudonymKey, rows_of
 
 def _spellings(secret: bytes) -> list[str]:
     """Ways in which bytes could stand in a text: hex, and the middle of a Python, SQL or Java rendering."""
-    return [secret.hex(), secret.hex().upper(), repr(secret)[4:40], "".join(f"\\x{byte:02X}" for byte in secret[:8]), str(list(secret))[1:30]]
+    return [
+        secret.hex(),
+        secret.hex().upper(),
+        repr(secret)[4:40],
+        "".join(f"\\x{byte:02X}" for byte in secret[:8]),
+        str(list(secret))[1:30],
+    ]
 
 
-def test_the_key_stands_in_no_query_plan_or_error(engine: Engine, key: PseudonymKey, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_key_stands_in_no_query_plan_or_error(
+    engine: Engine, key: PseudonymKey, capfd: pytest.CaptureFixture[str]
+) -> None:
     frame = pseudonyms(engine.rows({"user_id": "string"}, [("1",)]), key)
     if engine.name == "duckdb":
         sql = engine._sql(frame)  # type: ignore[attr-defined]
@@ -166,7 +195,9 @@ def test_the_key_stands_in_no_query_plan_or_error(engine: Engine, key: Pseudonym
             assert not [text for text in texts if spelling in text]
 
 
-def test_the_key_stands_in_no_result_and_user_ids_in_no_event(engine: Engine, open_door: OpenDoor, tmp_path: Path, key: PseudonymKey) -> None:
+def test_the_key_stands_in_no_result_and_user_ids_in_no_event(
+    engine: Engine, open_door: OpenDoor, tmp_path: Path, key: PseudonymKey
+) -> None:
     door = _door(open_door, {f"{SECOND}/a.jsonl": [_event("a-telling-user-id", "10:00:00"), "{broken\n"]})
     made, nights, quarantine = door.clean(engine, tmp_path / "out", key=key)
     told = json.dumps(made) + str(nights) + str(quarantine)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- tables of lines, one a row
 """Reviews, messages, deliveries, outcomes and the catalogue: one row per id, bad lines aside with a reason."""
 
 import json
@@ -48,7 +49,12 @@ CASES: dict[str, list[tuple[dict[str, Any], str | None]]] = {
         ({"rating": 4.5}, "bad_rating"),
         ({"occurred_at": "2026-03-02"}, "bad_timestamp"),
     ],
-    "messages": [({}, None), ({"sender": "bot"}, "bad_sender"), ({"sender": None}, "bad_sender"), ({"conversation_id": None}, "missing_key")],
+    "messages": [
+        ({}, None),
+        ({"sender": "bot"}, "bad_sender"),
+        ({"sender": None}, "bad_sender"),
+        ({"conversation_id": None}, "missing_key"),
+    ],
     "deliveries": [
         ({}, None),
         ({"user_key": "u1"}, "bad_user_key"),
@@ -59,7 +65,12 @@ CASES: dict[str, list[tuple[dict[str, Any], str | None]]] = {
         ({"cost": "x"}, "bad_price"),
         ({"strategy_id": None}, "missing_key"),
     ],
-    "outcomes": [({}, None), ({"outcome": "opened"}, "bad_outcome"), ({"revenue": 1e9}, "absurd_price"), ({"revenue": 12.5}, None)],
+    "outcomes": [
+        ({}, None),
+        ({"outcome": "opened"}, "bad_outcome"),
+        ({"revenue": 1e9}, "absurd_price"),
+        ({"revenue": 12.5}, None),
+    ],
 }
 
 
@@ -68,7 +79,10 @@ def _line(feed: str, **changed: Any) -> str:
 
 
 def _door(open_door: OpenDoor, feeds: list[str], files: dict[str, str]) -> Any:
-    sources = {feed: {"connector": "jsonl" if feed == "events" else feed, "pattern": f"{{night}}/{feed}*"} for feed in ("events", *feeds)}
+    sources = {
+        feed: {"connector": "jsonl" if feed == "events" else feed, "pattern": f"{{night}}/{feed}*"}
+        for feed in ("events", *feeds)
+    }
     door = open_door(**sources)
     door.put({f"{NIGHT}/events.jsonl": "", **files})
     door.land(NIGHT)
@@ -80,14 +94,24 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_lines_of_every_feed_have_reasons(engine: Engine, open_door: OpenDoor) -> None:
-    files = {f"{NIGHT}/{feed}.jsonl": "".join(_line(feed, **changed) for changed, _ in cases) for feed, cases in CASES.items()}
+    files = {
+        f"{NIGHT}/{feed}.jsonl": "".join(_line(feed, **changed) for changed, _ in cases)
+        for feed, cases in CASES.items()
+    }
     door = _door(open_door, list(CASES), files)
     found = {feed: door.reasons(engine, feed) for feed in CASES}
     assert found == {feed: [reason for _, reason in cases] for feed, cases in CASES.items()}
 
 
-def test_a_feed_has_one_row_per_id_and_every_line_is_accounted_for(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
-    reviews = _line("reviews") + _line("reviews", text="Better.") + _line("reviews", review_id="r0", user_id="u2") + "{broken\n"
+def test_a_feed_has_one_row_per_id_and_every_line_is_accounted_for(
+    engine: Engine, open_door: OpenDoor, tmp_path: Path
+) -> None:
+    reviews = (
+        _line("reviews")
+        + _line("reviews", text="Better.")
+        + _line("reviews", review_id="r0", user_id="u2")
+        + "{broken\n"
+    )
     files = {
         f"{NIGHT}/reviews-a.jsonl": reviews,
         f"{NIGHT}/reviews-b.jsonl": _line("reviews"),
@@ -113,7 +137,12 @@ def test_a_feed_has_one_row_per_id_and_every_line_is_accounted_for(engine: Engin
     (delivery,) = _rows(tmp_path / "deliveries" / str(NIGHT))
     assert (delivery["user_key"], delivery["cost_cents"]) == (USER_KEY, 0)
     (bad,) = _rows(tmp_path / "feed_quarantine" / str(NIGHT))
-    assert (bad["source_file"], bad["line_number"], bad["reason"], bad["raw_text"]) == (f"{NIGHT}/reviews-a.jsonl", 4, "bad_json", "{broken")
+    assert (bad["source_file"], bad["line_number"], bad["reason"], bad["raw_text"]) == (
+        f"{NIGHT}/reviews-a.jsonl",
+        4,
+        "bad_json",
+        "{broken",
+    )
     assert _rows(tmp_path / "feed_quarantine" / "2026-03-01") == []
 
 

@@ -22,7 +22,11 @@ def _judge(engine: Engine, door: Any, lines: list[str], feed: str = "events") ->
 
 def _expect(cases: dict[str, Any], found: list[Any]) -> None:
     """Names the lines that came to something else."""
-    wrong = [(line[:80], f"expected {expected}, found {now}") for (line, expected), now in zip(cases.items(), found, strict=True) if now != expected]
+    wrong = [
+        (line[:80], f"expected {expected}, found {now}")
+        for (line, expected), now in zip(cases.items(), found, strict=True)
+        if now != expected
+    ]
     assert not wrong
 
 
@@ -70,9 +74,17 @@ def test_delimited_lines_have_reasons(engine: Engine, open_door: OpenDoor) -> No
     }
     rows = _judge(engine, door, list(cases))
     _expect(cases, [row["reason"] for row in rows])
-    assert [rows[2][name] for name in ("user_id", "item_id", "category_id", "event_type")] == ["9223372036854775807", "2", "3", "view"]
+    assert [rows[2][name] for name in ("user_id", "item_id", "category_id", "event_type")] == [
+        "9223372036854775807",
+        "2",
+        "3",
+        "view",
+    ]
     assert rows[1]["event_type"] == "purchase"
-    assert [row["night"] for row in rows if row["occurred_us"] in (1511539200_000000, 1512316799_000000)] == ["2017-11-25", "2017-12-03"]
+    assert [row["night"] for row in rows if row["occurred_us"] in (1511539200_000000, 1512316799_000000)] == [
+        "2017-11-25",
+        "2017-12-03",
+    ]
 
 
 def test_prices_quotes_and_times_of_a_csv_have_one_meaning(engine: Engine, open_door: OpenDoor) -> None:
@@ -139,13 +151,23 @@ def test_a_header_is_the_first_line_of_its_file_and_no_other(engine: Engine, ope
     )
     door.land(NIGHT)
     found = [(row["is_header"], row["reason"]) for row in door.judged(engine)]
-    assert [pair for pair in found if not pair[0]] == [(False, None), (False, "bad_user_id"), (False, None), (False, None)]
+    assert [pair for pair in found if not pair[0]] == [
+        (False, None),
+        (False, "bad_user_id"),
+        (False, None),
+        (False, None),
+    ]
     assert [pair[0] for pair in found] == [True, False, False, False, False, True]
 
 
 def _json(**changed: str | None) -> str:
     """A good event with some values (as JSON text) changed or taken out."""
-    good: dict[str, str | None] = {"user_id": '"u1"', "event_type": '"view"', "occurred_at": '"2026-03-02T10:00:00Z"', "item_id": '"i1"'}
+    good: dict[str, str | None] = {
+        "user_id": '"u1"',
+        "event_type": '"view"',
+        "occurred_at": '"2026-03-02T10:00:00Z"',
+        "item_id": '"i1"',
+    }
     return "{" + ",".join(f'"{name}":{value}' for name, value in {**good, **changed}.items() if value is not None) + "}"
 
 
@@ -288,7 +310,9 @@ def test_the_shops_zone_decides_the_night(engine: Engine, open_door: OpenDoor) -
 
 def test_another_trade_needs_only_its_event_names_in_the_configuration(engine: Engine, open_door: OpenDoor) -> None:
     names = {"page_viewed": "view", "ticket_booked": "purchase", "waitlisted": "favorite"}
-    door = open_door(events={"connector": "jsonl", "pattern": "{night}/*.txt", "event_types": names, "default_brand": "own"})
+    door = open_door(
+        events={"connector": "jsonl", "pattern": "{night}/*.txt", "event_types": names, "default_brand": "own"}
+    )
     cases = {
         _json(event_type='"page_viewed"'): (None, "view", "own"),
         _json(event_type='"ticket_booked"', brand='"Globe"'): (None, "purchase", "Globe"),
