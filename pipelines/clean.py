@@ -105,22 +105,39 @@ def _new_arrivals(night: date, context: Context, config_hash: str) -> tuple[list
     return new, also
 
 
-def _new_feeds(night: date, context: Context, config_hash: str) -> tuple[dict[str, list[str]], list[date]]:
-    store = context.store
-    feeds = [feed for feed in context.shop.landing if feed != "events"]
+def _new_feeds(
+    night: date, context: Context, config_hash: str
+) -> tuple[dict[str, dict[str, list[str]]], list[date]]:
+    """Files per feed and arrival to read, and the arrivals to judge (again): what was told before is read with them."""
+    store, shop = context.store, context.shop
+    feeds = [feed for feed in shop.landing if feed != "events"]
     arrivals = sorted({arrival for feed in feeds for arrival in store.nights(f"raw_{feed}")})
     new = [
         arrival
         for arrival in arrivals
         if (context.force and arrival == night)
-        or not store.is_current("feed_quarantine", arrival, _feed_inputs(store, feeds, arrival), config_hash)
+        or not store.is_current("feed_quarantine", arrival, _feed_inputs(store, shop, feeds, arrival), config_hash)
     ]
-    files = {feed: [str(path) for path in store.files(f"raw_{feed}", new)] for feed in feeds}
-    return {feed: found for feed, found in files.items() if found}, new
+    read = sorted({told for arrival in new for told in _told_with(shop, arrival)})
+    files: dict[str, dict[str, list[str]]] = {}
+    for feed in feeds:
+        for arrival in read:
+            if found := store.files(f"raw_{feed}", [arrival]):
+                files.setdefault(feed, {})[arrival.isoformat()] = [str(path) for path in found]
+    return files, new
 
 
-def _feed_inputs(store: Store, feeds: Sequence[str], arrival: date) -> dict[str, str]:
-    return {name: digest for feed in feeds for name, digest in store.inputs(f"raw_{feed}", [arrival]).items()}
+def _told_with(shop: Shop, arrival: date) -> list[date]:
+    """Arrivals whose ids count as told already when this one is judged, itself included."""
+    return window(arrival, shop.cleaning.late_nights + 1)
+
+
+def _feed_inputs(store: Store, shop: Shop, feeds: Sequence[str], arrival: date) -> dict[str, str]:
+    inputs: dict[str, str] = {}
+    for feed in feeds:
+        told = set(store.nights(f"raw_{feed}"))
+        inputs |= store.inputs(f"raw_{feed}", [n for n in _told_with(shop, arrival) if n in told])
+    return inputs
 
 
 def _catalog_arrivals(night: date, store: Store) -> list[date]:
@@ -209,10 +226,10 @@ def _staged_feeds(made: dict[str, Any], context: Context, staging: Path, config_
         arrival = date.fromisoformat(text)
         for feed, counts in feeds.items():
             if "rows" in counts:
-                inputs = store.inputs(f"raw_{feed}", [arrival])
+                inputs = _feed_inputs(store, context.shop, [feed], arrival)
                 staged.append(Staged(feed, arrival, staging / feed / text, counts["rows"], inputs, config_hash, counts))
         n_bad = sum(counts["quarantined"] for counts in feeds.values())
-        inputs = _feed_inputs(store, names, arrival)
+        inputs = _feed_inputs(store, context.shop, names, arrival)
         staged.append(
             Staged(
                 "feed_quarantine",

@@ -112,7 +112,10 @@ def run(engine: Engine, spec: dict[str, Any]) -> dict[str, Any]:
     if spec["new"] or spec["also"]:
         result |= clean_events(engine, spec, shop, key, out)
     if spec["feeds"]:
-        raw = {feed: paths(files) for feed, files in spec["feeds"].items()}
+        raw = {
+            feed: {arrival: paths(files) for arrival, files in arrivals.items()}
+            for feed, arrivals in spec["feeds"].items()
+        }
         result["feeds"] = clean_feeds(engine, raw, spec["feed_arrivals"], shop, key, out)
     if spec["catalog"]:
         result["catalog"] = clean_catalog(engine, paths(spec["catalog"]), shop, spec["night"], out)

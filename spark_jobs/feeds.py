@@ -37,13 +37,24 @@ def parse_feed(lines: DataFrame, feed: str, shop: Shop) -> DataFrame:
     )
 
 
-def newest(parsed: DataFrame, id_column: str) -> DataFrame:
-    """One row per id of the good lines: the one told last (arrival, file, line)."""
+def newest(parsed: DataFrame, *keys: str) -> DataFrame:
+    """One row per key of the good lines: the one told last (arrival, file, line)."""
     order = [F.col(name).desc() for name in (C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER)]
-    numbered = parsed.filter(F.col(C.REASON).isNull()).withColumn(
-        "nth", F.row_number().over(Window.partitionBy(id_column).orderBy(*order))
-    )
+    by_key = Window.partitionBy(*keys).orderBy(*order)
+    numbered = parsed.filter(F.col(C.REASON).isNull()).withColumn("nth", F.row_number().over(by_key))
     return numbered.filter(F.col("nth") == 1)
+
+
+def drop_retold(rows: DataFrame, id_column: str, late_nights: int) -> DataFrame:
+    """Leaves out what an earlier arrival of the last `late_nights` told already. `rows`: one per id and arrival.
+
+    Judged from arrival to arrival, so that an arrival's rows do not depend on which others are judged with it.
+    """
+    by_id = Window.partitionBy(id_column).orderBy(C.ARRIVAL)
+    before = F.lag(C.ARRIVAL).over(by_id)
+    earliest = F.date_format(F.date_sub(F.to_date(F.col(C.ARRIVAL)), late_nights), "yyyy-MM-dd")
+    marked = rows.select("*", before.alias("told_before"), earliest.alias("earliest"))
+    return marked.filter(F.col("told_before").isNull() | (F.col("told_before") < F.col("earliest")))
 
 
 def to_table(rows: DataFrame, table: str, users: DataFrame | None) -> DataFrame:
@@ -56,44 +67,46 @@ def to_table(rows: DataFrame, table: str, users: DataFrame | None) -> DataFrame:
 
 
 def clean_feeds(
-    engine: Engine, raw: dict[str, list[Path]], arrivals: list[str], shop: Shop, key: PseudonymKey, out: Path
+    engine: Engine, raw: dict[str, dict[str, list[Path]]], new: list[str], shop: Shop, key: PseudonymKey, out: Path
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """Writes out/<feed>/<arrival>/ and out/feed_quarantine/<arrival>/; returns arrival -> feed -> line accounting."""
-    accounting: dict[str, dict[str, dict[str, int]]] = {arrival: {} for arrival in arrivals}
+    """Writes out/<feed>/<arrival>/ and out/feed_quarantine/<arrival>/ of the `new` arrivals; returns arrival -> feed -> lines.
+
+    `raw`: feed -> arrival -> files; beside the new arrivals those of the late nights before them, whose ids count as told.
+    """
+    accounting: dict[str, dict[str, dict[str, int]]] = {arrival: {} for arrival in new}
     bad: list[DataFrame] = []
-    for feed, files in raw.items():
-        lines = engine.read(files)
+    for feed, arrivals in raw.items():
+        lines = engine.read([path for files in arrivals.values() for path in files])
         parsed = engine.hold(parse_feed(lines, feed, shop))
-        place = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER]
-        text = F.substring(F.col(C.RAW_TEXT), 1, shop.cleaning.max_quarantine_chars).alias(C.RAW_TEXT)
-        rejected = parsed.filter(F.col(C.REASON).isNotNull()).select(*place, C.REASON)
-        bad.append(
-            rejected.join(lines.select(*place, text), on=place, how="inner").select(*TABLES["feed_quarantine"].columns)
-        )
+        bad.append(_rejected(parsed, lines, shop.cleaning.max_quarantine_chars))
         counted = engine.fetch(
-            parsed.groupBy(C.ARRIVAL).agg(
-                F.count(F.lit(1)).alias("n"),
-                F.sum(F.when(F.col(C.REASON).isNotNull(), 1).otherwise(0)).cast("bigint").alias("n_bad"),
-            )
+            parsed.groupBy(C.ARRIVAL).agg(F.count(F.lit(1)).alias("n"), F.count(F.col(C.REASON)).alias("n_bad"))
         )
-        for row in counted:
-            n, n_bad = int(row["n"]), int(row["n_bad"])
-            accounting[row[C.ARRIVAL]][feed] = {"lines": n, "quarantined": n_bad}
+        counts = {row[C.ARRIVAL]: (int(row["n"]), int(row["n_bad"])) for row in counted}
+        id_column = TABLES[feed].sort_by[0]
+        kept = drop_retold(newest(parsed, id_column, C.ARRIVAL), id_column, shop.cleaning.late_nights)
+        for arrival in (arrival for arrival in arrivals if arrival in accounting):
+            n, n_bad = counts.get(arrival, (0, 0))
+            accounting[arrival][feed] = {"lines": n, "quarantined": n_bad}
             if feed == "catalog":
                 continue  # written by clean_catalog: a product is known from all that arrived before
-            mine = newest(parsed.filter(F.col(C.ARRIVAL) == row[C.ARRIVAL]), TABLES[feed].sort_by[0])
+            mine = kept.filter(F.col(C.ARRIVAL) == arrival)
             users = pseudonyms(mine, key) if C.USER_ID in parsed.columns else None
-            rows = engine.write(to_table(mine, feed, users), out / feed / row[C.ARRIVAL], TABLES[feed].sort_by)
-            accounting[row[C.ARRIVAL]][feed] |= {"rows": rows, "duplicate": n - n_bad - rows}
-    if bad:
-        rejected = engine.hold(reduce(lambda left, right: left.unionByName(right), bad))
-        for arrival in arrivals:
-            engine.write(
-                rejected.filter(F.col(C.ARRIVAL) == arrival),
-                out / "feed_quarantine" / arrival,
-                TABLES["feed_quarantine"].sort_by,
-            )
+            rows = engine.write(to_table(mine, feed, users), out / feed / arrival, TABLES[feed].sort_by)
+            accounting[arrival][feed] |= {"rows": rows, "duplicate": n - n_bad - rows}
+    rejected = engine.hold(reduce(lambda left, right: left.unionByName(right), bad))
+    for arrival in new:
+        of_arrival = rejected.filter(F.col(C.ARRIVAL) == arrival)
+        engine.write(of_arrival, out / "feed_quarantine" / arrival, TABLES["feed_quarantine"].sort_by)
     return accounting
+
+
+def _rejected(parsed: DataFrame, lines: DataFrame, max_chars: int) -> DataFrame:
+    """The columns of table `feed_quarantine`."""
+    place = [C.ARRIVAL, C.SOURCE_FILE, C.LINE_NUMBER]
+    text = F.substring(F.col(C.RAW_TEXT), 1, max_chars).alias(C.RAW_TEXT)
+    bad = parsed.filter(F.col(C.REASON).isNotNull()).select(*place, C.REASON)
+    return bad.join(lines.select(*place, text), on=place, how="inner").select(*TABLES["feed_quarantine"].columns)
 
 
 def clean_catalog(engine: Engine, files: list[Path], shop: Shop, night: str, out: Path) -> dict[str, Any]:

@@ -115,11 +115,11 @@ def test_a_feed_has_one_row_per_id_and_every_line_is_accounted_for(
     files = {
         f"{NIGHT}/reviews-a.jsonl": reviews,
         f"{NIGHT}/reviews-b.jsonl": _line("reviews"),
-        "2026-03-01/reviews.jsonl": _line("reviews"),
+        "2026-03-01/reviews.jsonl": _line("reviews", review_id="r7"),
         f"{NIGHT}/deliveries.jsonl": _line("deliveries") * 2,
     }
     door = _door(open_door, ["reviews", "deliveries"], files)
-    raw = {feed: [path for paths in door.raw(feed).values() for path in paths] for feed in ("reviews", "deliveries")}
+    raw = {feed: door.raw(feed) for feed in ("reviews", "deliveries")}
     counts = clean_feeds(engine, raw, ["2026-03-01", str(NIGHT)], door.shop, KEY, tmp_path)
     assert counts == {
         "2026-03-01": {"reviews": {"lines": 1, "quarantined": 0, "rows": 1, "duplicate": 0}},
@@ -144,6 +144,32 @@ def test_a_feed_has_one_row_per_id_and_every_line_is_accounted_for(
         "{broken",
     )
     assert _rows(tmp_path / "feed_quarantine" / "2026-03-01") == []
+
+
+def test_what_an_earlier_arrival_told_is_not_told_again_and_an_emptied_feed_leaves_no_row(
+    engine: Engine, open_door: OpenDoor, tmp_path: Path
+) -> None:
+    files = {
+        "2026-02-20/reviews.jsonl": _line("reviews", review_id="long-ago"),
+        "2026-03-01/reviews.jsonl": _line("reviews") + _line("reviews", review_id="long-ago"),
+        f"{NIGHT}/reviews.jsonl": _line("reviews", text="Sent again.") + _line("reviews", review_id="r2"),
+        f"{NIGHT}/deliveries.jsonl": "",
+    }
+    door = _door(open_door, ["reviews", "deliveries"], files)
+    raw = {feed: door.raw(feed) for feed in ("reviews", "deliveries")}
+    alone = {feed: {arrival: paths for arrival, paths in raw[feed].items() if arrival >= "2026-03-01"} for feed in raw}
+    counts = clean_feeds(engine, alone, [str(NIGHT)], door.shop, KEY, tmp_path / "alone")
+    assert counts == {
+        str(NIGHT): {
+            "reviews": {"lines": 2, "quarantined": 0, "rows": 1, "duplicate": 1},
+            "deliveries": {"lines": 0, "quarantined": 0, "rows": 0, "duplicate": 0},
+        }
+    }
+    assert [row["review_id"] for row in _rows(tmp_path / "alone/reviews" / str(NIGHT))] == ["r2"]
+    together = clean_feeds(engine, raw, ["2026-03-01", str(NIGHT)], door.shop, KEY, tmp_path / "together")
+    assert together[str(NIGHT)] == counts[str(NIGHT)]
+    assert together["2026-03-01"]["reviews"]["rows"] == 2
+    assert _rows(tmp_path / "together/reviews" / str(NIGHT)) == _rows(tmp_path / "alone/reviews" / str(NIGHT))
 
 
 def test_the_newest_line_of_a_product_wins(engine: Engine, open_door: OpenDoor, tmp_path: Path) -> None:
