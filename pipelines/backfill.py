@@ -1,10 +1,10 @@
 """Backfill: many nights of one shop. Lands everything once, then runs the nights in order; the order changes no table."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
+from pipelines import clean
 from pipelines import night as one_night
 from pipelines.core.errors import NoDataError, WrongUseError
 from pipelines.core.storage import window
@@ -22,18 +22,24 @@ def run(
     nights: list[date],
     context: Context,
     *,
+    skip_empty: bool = False,
     progress: Progress | None = None,
     started: Callable[[date], None] = lambda night: None,
 ) -> list[dict[str, Any]]:
-    """Runs the given nights; returns their summaries. Nights that landed no event are told, not made up: NoDataError."""
+    """Runs the given nights; returns their summaries.
+
+    A night without events raises NoDataError, unless `skip_empty`: of nights that nobody named, those without are left out.
+    """
     if not nights:
         return []
     one_night.arrive(max(nights), context)
-    arrived = replace(context)
+    if skip_empty:
+        clean.judge(max(nights), context)
+        nights = [night for night in nights if (events := context.store.manifest("events", night)) and events.rows]
     summaries = []
     for night in nights:
         started(night)
-        summaries.append(one_night.run(night, arrived, fetch=False, progress=progress))
+        summaries.append(one_night.run(night, context, fetch=False, progress=progress))
     return summaries
 
 

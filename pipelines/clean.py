@@ -26,10 +26,7 @@ def run(night: date, context: Context) -> StageResult:
     Raises NoDataError where the night has no event, AccountingError where counts do not add up, AuditError.
     """
     shop, store = context.shop, context.store
-    result = StageResult("clean")
-    load_key(store.root)  # made here once, not by two jobs at a time
-    with store.lock("clean", wait=True):  # two at once could each write a night without what the other has just judged
-        _make(night, context, result)
+    result = judge(night, context)
     events = store.manifest("events", night)
     if events is None or events.rows == 0:
         raise NoDataError(
@@ -42,8 +39,17 @@ def run(night: date, context: Context) -> StageResult:
     return result
 
 
+def judge(night: date, context: Context) -> StageResult:
+    """Judges what has arrived up to now and publishes all that it changes, of whatever night."""
+    result = StageResult("clean")
+    load_key(context.store.root)  # made here once, not by two jobs at a time
+    # Two at once could each write a night without what the other has just judged.
+    with context.store.lock("clean", wait=True):
+        _make(night, context, result)
+    return result
+
+
 def _make(night: date, context: Context, result: StageResult) -> None:
-    """Judges what is new and publishes all that it changes."""
     shop, store = context.shop, context.store
     event_config = digest_of(shop.timezone, shop.landing["events"], shop.cleaning)
     new, also = _new_arrivals(night, context, event_config)

@@ -125,6 +125,7 @@ def backfill(
         summaries = many.run(
             chosen,
             context,
+            skip_empty=not (stale or (first and last)),
             progress=progress,
             started=lambda day: progress.console.print(f"night {day}", highlight=False),
         )

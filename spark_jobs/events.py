@@ -99,7 +99,8 @@ def told(frame: DataFrame) -> list[str]:
 
 def drop_duplicates(parsed: DataFrame) -> DataFrame:
     """One row per distinct event of good lines; `arrival` is the earliest that told of it."""
-    return parsed.groupBy(*told(parsed)).agg(F.min(C.ARRIVAL).alias(C.ARRIVAL))
+    # As a date, because Spark would sort all rows to find the smallest text.
+    return parsed.groupBy(*told(parsed)).agg(F.min(F.to_date(C.ARRIVAL)).cast("string").alias(C.ARRIVAL))
 
 
 def drop_resent(events: DataFrame) -> DataFrame:

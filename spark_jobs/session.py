@@ -251,6 +251,8 @@ class Spark(Engine):
             "spark.sql.adaptive.coalescePartitions.enabled": "false",
             "spark.sql.adaptive.skewJoin.enabled": "false",
             "spark.sql.parquet.compression.codec": "zstd",
+            # What is held lives for one job: packing it costs more than the memory that it saves.
+            "spark.sql.inMemoryColumnarStorage.compressed": "false",
             "spark.sql.legacy.timeParserPolicy": "CORRECTED",
             "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
             "spark.ui.enabled": "false",
@@ -321,7 +323,8 @@ class Spark(Engine):
         return self.functions.from_utc_timestamp(timestamp, zone)
 
     def split_on(self, text: Column, separator: str) -> Column:
-        return self.functions.split(text, f"\\Q{separator}\\E")
+        # Java has a quick path for one escaped character; a longer pattern would be compiled again for every row.
+        return self.functions.split(text, f"\\{separator}" if len(separator) == 1 else f"\\Q{separator}\\E")
 
     def parse_json(self, text: Column, keys: Sequence[str]) -> Column:
         return json_text.parse_on_spark(self.functions, text)
