@@ -3,8 +3,9 @@
     python benchmarks/clean_events.py [--events 5000000] [--repeat 3] [--engines duckdb,spark] [--growth] [--json]
 
 Makes the file once (2% duplicates, 0.5% bad lines; a folder beside other temporary files keeps it), has every contender
-clean it in a process of its own (benchmarks/contenders/clean_events.py) with two threads, stops if rows, sessions or quarantined lines differ, and prints one
-JSON object: medians of wall seconds, CPU seconds and peak memory of the whole process tree, imports and JVM included.
+clean it in a process of its own (benchmarks/contenders/clean_events.py) with two threads, stops if rows, sessions or
+quarantined lines differ, and prints one JSON object: medians of wall seconds, CPU seconds and peak memory of the whole
+process tree, imports and JVM included.
 --growth: our DuckDB engine alone on a fifth, once and four times the events, and once with little memory.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -65,18 +67,20 @@ def measure(name: str, csv: Path, out: Path, memory_gb: float = MEMORY_GB) -> di
     start, peak = time.perf_counter(), 0
     with log.open("wb") as stream:
         child = subprocess.Popen(command, env=env, cwd=out, stdout=stream, stderr=stream, start_new_session=True)
-        while True:
-            pid, status, used = os.wait4(child.pid, os.WNOHANG)
-            if pid:
-                break
-            peak = max(peak, _resident(child.pid))
-            time.sleep(0.05)
+        try:
+            while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
+                peak = max(peak, _resident(child.pid))
+                time.sleep(0.05)
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
+    _, status, used = ended
     wall = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{name} ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
     cpu = used.ru_utime + used.ru_stime
-    return {"wall_seconds": wall, "cpu_seconds": cpu, "peak_mb": max(peak, used.ru_maxrss * 1024) / 2**20}
+    return {"wall_seconds": wall, "cpu_seconds": cpu, "peak_mb": peak / 2**20}
 
 
 def _resident(session: int) -> int:

@@ -111,9 +111,7 @@ def _new_arrivals(night: date, context: Context, config_hash: str) -> tuple[list
     return new, also
 
 
-def _new_feeds(
-    night: date, context: Context, config_hash: str
-) -> tuple[dict[str, dict[str, list[str]]], list[date]]:
+def _new_feeds(night: date, context: Context, config_hash: str) -> tuple[dict[str, dict[str, list[str]]], list[date]]:
     """Files per feed and arrival to read, and the arrivals to judge (again): what was told before is read with them."""
     store, shop = context.store, context.shop
     feeds = [feed for feed in shop.landing if feed != "events"]
@@ -251,7 +249,7 @@ def _staged_feeds(made: dict[str, Any], context: Context, staging: Path, config_
 
 
 def _nearest(store: Store) -> str:
-    nights = [night for night in store.nights("events")]
+    nights = store.nights("events")
     return f"nights with events: {nights[0]} to {nights[-1]}; " if nights else ""
 
 

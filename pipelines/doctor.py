@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from pipelines.core.config import PROJECT, load_machine, load_shop
+from pipelines.core.config import PROJECT, Machine, load_machine, load_shop
 from pipelines.core.errors import NightmarketError
 from pipelines.core.storage import default_root
 from pipelines.launch import java_version, require_java
@@ -35,7 +35,8 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Looks at everything; changes nothing."""
-    return [_python(), _packages(), _java(), _disk(), *_ports(), *_configuration()]
+    machine, configured = _machine()
+    return [_python(), _packages(), _java(machine), _disk(machine), *_ports(), configured, *_shops()]
 
 
 def findings_table(findings: list[Finding]) -> Table:
@@ -50,7 +51,7 @@ def findings_table(findings: list[Finding]) -> Table:
 
 def _python() -> Finding:
     version = sys.version.split()[0]
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - the check is for who runs it with another Python
         return Finding("Python", "broken", version, "install Python 3.11 or newer, remove .venv and run make nightly")
     return Finding("Python", "good", version)
 
@@ -61,30 +62,38 @@ def _packages() -> Finding:
     if spec is None or spec.origin is None:
         missing.append("great_expectations")
     if missing:
-        return Finding("packages", "broken", f"missing: {', '.join(missing)}", "run make nightly, or pip install -r requirements.txt")
+        return Finding(
+            "packages",
+            "broken",
+            f"missing: {', '.join(missing)}",
+            "run make nightly, or pip install -r requirements.txt",
+        )
     return Finding("packages", "good", "installed")
 
 
-def _java() -> Finding:
+def _java(machine: Machine) -> Finding:
     found = java_version()
     told = f"Java {found}" if found else "none"
     try:
         require_java()
     except NightmarketError as error:
-        needed = load_machine().engine == "spark"
-        return Finding("Java", "broken" if needed else "note", told, str(error))
+        return Finding("Java", "broken" if machine.engine == "spark" else "note", told, str(error))
     return Finding("Java", "good", told)
 
 
-def _disk() -> Finding:
+def _disk(machine: Machine) -> Finding:
     root = default_root()
     there = next(path for path in (root, *root.parents) if path.exists())
     free_mb = shutil.disk_usage(there).free >> 20
-    needed_mb = load_machine().min_free_disk_mb
+    needed_mb = machine.min_free_disk_mb
     if not os.access(there, os.W_OK):
-        return Finding("disk", "broken", f"{there} is not writable", "mend its owner, or set NIGHTMARKET_ROOT to a folder of yours")
+        return Finding(
+            "disk", "broken", f"{there} is not writable", "mend its owner, or set NIGHTMARKET_ROOT to a folder of yours"
+        )
     if free_mb < needed_mb:
-        return Finding("disk", "broken", f"{free_mb} MB free at {there}", f"free some space: a night needs at least {needed_mb} MB")
+        return Finding(
+            "disk", "broken", f"{free_mb} MB free at {there}", f"free some space: a night needs at least {needed_mb} MB"
+        )
     return Finding("disk", "good", f"{free_mb // 1024} GB free at {there}")
 
 
@@ -94,14 +103,25 @@ def _ports() -> list[Finding]:
         with socket.socket() as probe:
             taken = probe.connect_ex(("127.0.0.1", port)) == 0
         findings.append(
-            Finding(f"port {port}", "note", "taken", f"{user} will want it: stop what listens there, or name another port")
+            Finding(
+                f"port {port}", "note", "taken", f"{user} will want it: stop what listens there, or name another port"
+            )
             if taken
             else Finding(f"port {port}", "good", f"free for {user}")
         )
     return findings
 
 
-def _configuration() -> list[Finding]:
+def _machine() -> tuple[Machine, Finding]:
+    """Where the configuration of the machine is at fault, the rest is held against the defaults."""
+    try:
+        machine = load_machine()
+    except NightmarketError as error:
+        return Machine(), Finding("machine", "broken", str(error), "mend that line")
+    return machine, Finding("machine", "good", f"{machine.engine}, {machine.memory_gb:g} GB of memory for a job")
+
+
+def _shops() -> list[Finding]:
     folder = Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf"))
     findings = []
     for path in sorted((folder / "shops").glob("*.yaml")):

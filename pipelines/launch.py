@@ -34,7 +34,11 @@ def launch(module: str, spec: dict[str, Any], machine: Machine, folder: Path, lo
     name = module.rpartition(".")[2]
     spec_file = folder / f"{name}.json"
     spec_file.write_text(json.dumps({**spec, "out": str(folder), "work": str(folder / "work")}, sort_keys=True))
-    command = [*machine.spark_submit, str(PROJECT / f"{module.replace('.', '/')}.py")] if machine.spark_submit else [sys.executable, "-m", module]
+    command = (
+        [*machine.spark_submit, str(PROJECT / f"{module.replace('.', '/')}.py")]
+        if machine.spark_submit
+        else [sys.executable, "-m", module]
+    )
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -94,7 +98,9 @@ def _job_error(module: str, code: int, log: Path, logs: Path) -> JobError | NoDa
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = lines[-1].strip()[:500] if lines else "it wrote nothing"
     if "No space left on device" in last or "Disk quota exceeded" in last:
-        return JobError(f"{module}: the disk of {log.parent} is full; nothing was published; free some space and run again")
+        return JobError(
+            f"{module}: the disk of {log.parent} is full; nothing was published; free some space and run again"
+        )
     kept = logs / f"{log.stem}.log"
     with contextlib.suppress(OSError):  # the cause matters more than its log
         logs.mkdir(parents=True, exist_ok=True)

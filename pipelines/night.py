@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from pipelines import accounting, clean, features, land, plan, publish, report
 from pipelines.audit import build_docs, warm_up
-from pipelines.core.config import Machine, Shop
-from pipelines.core.errors import NightmarketError, StorageError, WrongUseError
+from pipelines.core.config import PROJECT, Machine, Shop
+from pipelines.core.errors import ConfigError, NightmarketError, StorageError, WrongUseError
 from pipelines.core.storage import Store, code_version, default_root, storage_error, write_atomic
 from pipelines.launch import require_java
 from pipelines.stage import Context, StageResult, docs_folder
@@ -88,15 +88,16 @@ def open_context(
     """Checks that the store can be written and Spark can start; says where files land. Raises in one line before any work."""
     if machine.engine == "spark" and not machine.spark_submit:
         require_java()
-    root = default_root()
-    store = Store(root, shop.shop)
-    try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        probe = store.folder / f".probe.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise storage_error(store.folder, error) from error
+    connectors = sorted(path.stem for path in (PROJECT / "spark_jobs" / "connectors").glob("[a-z]*.py"))
+    for feed, source in shop.landing.items():
+        if source.connector not in connectors:
+            raise ConfigError(
+                f"shop {shop.shop}, landing.{feed}: unknown connector '{source.connector}'; known: {', '.join(connectors)}; "
+                f"mend conf/shops/{shop.shop}.yaml or add spark_jobs/connectors/{source.connector}.py"
+            )
+    store = Store(default_root(), shop.shop)
+    with store.staging():  # whether it can be written is found out before any work
+        pass
     free_mb = shutil.disk_usage(store.folder).free >> 20
     if free_mb < machine.min_free_disk_mb:
         raise StorageError(

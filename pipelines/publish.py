@@ -14,7 +14,7 @@ def run(night: date, context: Context) -> StageResult:
     config_hash = digest_of(shop.strategy)
     if not context.force and store.is_current("plan_export", night, inputs, config_hash):
         manifest = store.manifest("plan_export", night)
-        assert manifest is not None  # noqa: S101 - just seen by is_current
+        assert manifest is not None
         result.add(manifest, made=False)
     else:
         with store.staging() as staging:

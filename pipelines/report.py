@@ -50,7 +50,9 @@ def run(night: date, context: Context) -> StageResult:
     with store.staging() as staging:
         folder = staging / TABLE
         counts = build(night, shop, store, folder)
-        audit_and_publish([Staged(TABLE, night, folder, 1, inputs, config_hash, counts)], store, context.machine, result)
+        audit_and_publish(
+            [Staged(TABLE, night, folder, 1, inputs, config_hash, counts)], store, context.machine, result
+        )
     return result
 
 

@@ -45,7 +45,8 @@ def night_table(summary: dict[str, Any], currency: str) -> Table:
     for name, lines in (("lines that arrived", summary), ("lines of this night", summary["night_lines"])):
         table.add_row(
             name,
-            f"{lines['lines_read']:,} read = {lines['clean']:,} clean + {lines['duplicate']:,} duplicate + {lines['quarantined']:,} quarantined",
+            f"{lines['lines_read']:,} read = {lines['clean']:,} clean + {lines['duplicate']:,} duplicate"
+            f" + {lines['quarantined']:,} quarantined",
         )
     audits = summary["audits"]
     table.add_row(

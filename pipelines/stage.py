@@ -90,7 +90,11 @@ def audit_and_publish(staged: list[Staged], store: Store, machine: Machine, resu
     result.audits += reports.values()
     for part in staged:
         report = reports.get((part.table, part.night))
-        outcome = {"suite": report.suite, "success": True, "n_expectations": report.n_expectations, "n_failed": 0} if report else {}
+        outcome = (
+            {"suite": report.suite, "success": True, "n_expectations": report.n_expectations, "n_failed": 0}
+            if report
+            else {}
+        )
         result.add(
             store.publish(
                 part.table,
@@ -126,4 +130,3 @@ def engine_spec(context: Context, threads: int | None = None) -> dict[str, Any]:
         "master": machine.spark_master,
         "conf": machine.spark_conf,
     }
-

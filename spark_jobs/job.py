@@ -24,7 +24,9 @@ def run_job(run: Callable[[Engine, dict[str, Any]], dict[str, Any]]) -> NoReturn
     out = Path(spec["out"])
     code = 0
     try:
-        with open_engine(spec["engine"]["name"], Path(spec["work"]), **{k: v for k, v in spec["engine"].items() if k != "name"}) as engine:
+        with open_engine(
+            spec["engine"]["name"], Path(spec["work"]), **{k: v for k, v in spec["engine"].items() if k != "name"}
+        ) as engine:
             result = run(engine, spec)
         (out / "result.json").write_text(json.dumps(result, sort_keys=True))
     except NightmarketError as error:

@@ -93,7 +93,6 @@ class Engine:
         """Value of the key at position `at` as text; null where missing or null."""
         raise NotImplementedError
 
-
     def nested_text(self, cell: Column) -> Column:
         """The text of a nested JSON value as `parsed_text` gave it, every character as itself."""
         return cell
@@ -141,9 +140,8 @@ class DuckDB(Engine):
     def __init__(self, work: Path, threads: int, memory_gb: float) -> None:
         import duckdb
         from sqlframe.base.session import _BaseSession
-        from sqlframe.duckdb import DuckDBSession
+        from sqlframe.duckdb import DuckDBSession, functions
         from sqlframe.duckdb import Window as window
-        from sqlframe.duckdb import functions
 
         self.functions, self.window = functions, window
         self.connection = duckdb.connect()
@@ -168,7 +166,8 @@ class DuckDB(Engine):
 
         kinds = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64(), "binary": pa.binary()}
         data = {
-            name: pa.array([row[at] for row in values], _arrow_type(kind, kinds)) for at, (name, kind) in enumerate(columns.items())
+            name: pa.array([row[at] for row in values], _arrow_type(kind, kinds))
+            for at, (name, kind) in enumerate(columns.items())
         }
         return self._view(self.connection.from_arrow(pa.table(data)))
 
@@ -235,7 +234,9 @@ class Spark(Engine):
     name = "spark"
     possessive = "+"  # Java walks back through a group by recursion, which a long field would overflow
 
-    def __init__(self, work: Path, threads: int, memory_gb: float, partitions: int, master: str, conf: dict[str, str]) -> None:
+    def __init__(
+        self, work: Path, threads: int, memory_gb: float, partitions: int, master: str, conf: dict[str, str]
+    ) -> None:
         from pyspark.sql import SparkSession, functions
         from pyspark.sql import Window as window
 

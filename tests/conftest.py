@@ -65,9 +65,16 @@ class WarmProcess:
 
     def __init__(self, cache: Path, prefix: Sequence[str] = ()) -> None:
         self.cache = cache
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "WARM_NIGHTS_CACHE": str(cache), "NIGHTMARKET_KEY": KEY}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "WARM_NIGHTS_CACHE": str(cache),
+            "NIGHTMARKET_KEY": KEY,
+        }
         command = [*prefix, sys.executable, str(PROJECT / "tests" / "warm_nights.py")]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def run(self, request: dict[str, Any]) -> int:
         assert self.process.stdin
@@ -100,21 +107,21 @@ class Market:
     def folder(self) -> Path:
         return self.root / self.shop
 
-    def start(self, *args: str, **environment: str | None) -> subprocess.Popen[str]:
-        """The real command in a process (group) of its own. A variable given as None is left out."""
-        wanted = {**os.environ, **self.environment, "COLUMNS": "200", **environment}
+    def start(self, *args: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """The real command in a process (group) of its own, behind `prefix`."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", *args],
+            [*prefix, sys.executable, "-m", "pipelines.cli", *args],
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={name: value for name, value in wanted.items() if value is not None},
+            env={**os.environ, **self.environment, "COLUMNS": "200"},
             start_new_session=True,
         )
 
-    def cold(self, *args: str, **environment: str | None) -> Done:
-        return end(self.start(*args, **environment))
+    def cold(self, *args: str, prefix: Sequence[str] = ()) -> Done:
+        """The real command, to its end."""
+        return end(self.start(*args, prefix=prefix))
 
     def warm(
         self, *args: str, kill: str | int | None = None, trace: Path | None = None, setup: str = "", **environment: str
@@ -148,12 +155,18 @@ class Market:
 
     def content(self) -> dict[str, str]:
         """Content hash of every published partition, as its manifest tells it."""
-        manifests = {path.parent: json.loads(path.read_text()) for layer in LAYERS for path in (self.folder / layer).rglob("_manifest.json")}
+        manifests = {
+            path.parent: json.loads(path.read_text())
+            for layer in LAYERS
+            for path in (self.folder / layer).rglob("_manifest.json")
+        }
         return {f"{m['table']}/{m['partition']}": m["content_hash"] for m in manifests.values()}
 
     def stale(self) -> dict[str, list[str]]:
         """Stale partitions and the inputs that changed."""
-        manifests = [json.loads(path.read_text()) for layer in LAYERS for path in (self.folder / layer).rglob("_manifest.json")]
+        manifests = [
+            json.loads(path.read_text()) for layer in LAYERS for path in (self.folder / layer).rglob("_manifest.json")
+        ]
         return {f"{m['table']}/{m['partition']}": m["stale"] for m in manifests if m["stale"]}
 
     def litter(self) -> list[str]:

@@ -23,6 +23,7 @@ import re
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ def main() -> None:
     for name in (*HEAVY, *OWN, *JOBS):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
-    importlib.import_module("pipelines.core.storage").code_version()  # one for all, even if sources are edited meanwhile
+    importlib.import_module(
+        "pipelines.core.storage"
+    ).code_version()  # one for all, even if sources are edited meanwhile
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -60,7 +63,7 @@ def serve(request: dict[str, Any]) -> int:
     launch.subprocess = Jobs(jobs)  # type: ignore[assignment]
     if request.get("trace") or request.get("kill"):
         watch(Path(os.environ["NIGHTMARKET_ROOT"]), request.get("trace"), request.get("kill"))
-    exec(request.get("setup") or "")  # a test's own code
+    exec(request.get("setup") or "", {})  # a test's own code
     sys.argv = ["nightmarket", *request["args"]]
     try:
         cli.main()
@@ -125,7 +128,9 @@ def run_job(module: str, spec_file: Path) -> int:
         if code:
             return code
         half = made.with_suffix(f".{os.getpid()}")
-        shutil.copytree(out, half, ignore=lambda folder, names: [n for n in names if n in (".alive", "work", spec_file.name)])
+        shutil.copytree(
+            out, half, ignore=lambda folder, names: [n for n in names if n in (".alive", "work", spec_file.name)]
+        )
         with contextlib.suppress(OSError):  # another was first
             half.rename(made)
     shutil.copytree(made, out, dirs_exist_ok=True)
@@ -144,11 +149,14 @@ class Jobs:
     def __init__(self, waiting: list[WaitingJob]) -> None:
         self.waiting = waiting
 
-    def Popen(self, command: list[str], *, stdout: Any, **options: Any) -> "Jobs":  # noqa: N802
+    def Popen(self, command: list[str], *, stdout: Any, **options: Any) -> "Jobs":
         sys.audit("subprocess.Popen", command[2], command, None, None)
         self.job = self.waiting.pop()
         os.write(self.job.pipe, (json.dumps([command[2], command[3], stdout.name]) + "\n").encode())
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
 
     def wait(self) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(self.job.pid, 0)[1])

@@ -92,9 +92,11 @@ def _stop_java() -> None:
 # The others --------------------------------------------------------------------------------------------------------
 
 _KEEP = f"user_id <> '' AND item_id <> '' AND event_type IN {TYPES}"
-_SESSIONS = f"""m AS (SELECT *, CASE WHEN s - lag(s) OVER (PARTITION BY user_id ORDER BY s) > {GAP_S} THEN 1 ELSE 0 END AS starts
-  FROM g) SELECT user_id, sum(starts) OVER (PARTITION BY user_id ORDER BY s) + 1 AS session_number,
-  make_timestamp(s * 1000000) AS occurred_at, event_type, item_id, category_id, price_cents FROM m ORDER BY user_id, s"""
+_SESSIONS = f"""m AS (SELECT *,
+    CASE WHEN s - lag(s) OVER (PARTITION BY user_id ORDER BY s) > {GAP_S} THEN 1 ELSE 0 END AS starts FROM g)
+  SELECT user_id, sum(starts) OVER (PARTITION BY user_id ORDER BY s) + 1 AS session_number,
+    make_timestamp(s * 1000000) AS occurred_at, event_type, item_id, category_id, price_cents
+  FROM m ORDER BY user_id, s"""
 
 
 def _duckdb(out: Path) -> Any:
@@ -110,8 +112,8 @@ def sql_lean(csv: Path, out: Path, memory_gb: float) -> None:
     """What a person writes who only wants the events: no line numbers, no reasons, bad lines dropped."""
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in COLUMNS)
     _duckdb(out).execute(
-        f"""COPY (WITH r AS (SELECT * FROM read_csv('{csv}', columns = {{{columns}}}, header = false, delim = ',', quote = '',
-            null_padding = true, ignore_errors = true)),
+        f"""COPY (WITH r AS (SELECT * FROM read_csv('{csv}', columns = {{{columns}}}, header = false, delim = ',',
+            quote = '', null_padding = true, ignore_errors = true)),
           g AS (SELECT DISTINCT user_id, event_type, item_id, category_id, try_cast(seconds AS BIGINT) AS s,
             round(try_cast(price AS DOUBLE) * 100)::BIGINT AS price_cents FROM r
             WHERE {_KEEP} AND s IS NOT NULL AND price_cents IS NOT NULL), {_SESSIONS})
@@ -130,7 +132,8 @@ def sql_full(csv: Path, out: Path, memory_gb: float) -> None:
           c AS (SELECT line_number, line, len(f) AS n, {cells} FROM l),
           v AS (SELECT * EXCLUDE (price, seconds), try_cast(seconds AS BIGINT) AS s,
             round(try_cast(price AS DOUBLE) * 100)::BIGINT AS price_cents FROM c),
-          j AS (SELECT *, CASE WHEN n <> {len(COLUMNS)} THEN 'wrong_column_count' WHEN user_id IS NULL THEN 'missing_user'
+          j AS (SELECT *, CASE WHEN n <> {len(COLUMNS)} THEN 'wrong_column_count'
+            WHEN user_id IS NULL THEN 'missing_user'
             WHEN event_type NOT IN {TYPES} THEN 'unknown_event_type' WHEN s IS NULL THEN 'bad_timestamp'
             WHEN item_id IS NULL THEN 'missing_item' WHEN price_cents IS NULL THEN 'bad_price' END AS reason FROM v)
         SELECT * EXCLUDE (line, n), CASE WHEN reason IS NOT NULL THEN line END AS raw_text FROM j"""
@@ -152,8 +155,11 @@ def polars(csv: Path, out: Path, memory_gb: float) -> None:
     c = pl.col
     lines = pl.scan_csv(
         csv,
-        **{"has_header": False, "schema": dict.fromkeys(COLUMNS, pl.String), "quote_char": None},
-        **{"truncate_ragged_lines": True, "missing_columns": "insert"},
+        has_header=False,
+        schema=dict.fromkeys(COLUMNS, pl.String),
+        quote_char=None,
+        truncate_ragged_lines=True,
+        missing_columns="insert",
     )
     good = (
         lines.with_columns(

@@ -335,7 +335,7 @@ def _load(path: Path, kind: type[T]) -> T:
 def _explain(path: Path, tree: Any, kind: type[Settings], error: ValidationError) -> str:
     """One line for the first mistake: file, line, key, what was found, what is allowed."""
     first = error.errors(include_url=False)[0]
-    location = [part for part in first["loc"]]
+    location = list(first["loc"])
     key = ".".join(str(part) for part in location) or "(top)"
     text = f"{path}: line {_line_of(tree, location)}: {key}: "
     if first["type"] == "extra_forbidden":

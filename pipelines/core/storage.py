@@ -104,7 +104,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
-            raise StorageError(f"{path}: damaged manifest ({error}); delete that folder and run the night again") from error
+            raise StorageError(
+                f"{path}: damaged manifest ({error}); delete that folder and run the night again"
+            ) from error
 
     def nights(self, table: str) -> list[date]:
         """Published partitions, sorted."""
@@ -221,7 +223,11 @@ class Store:
                 if changed != stale.get(key, []):
                     stale[key] = changed
                     pending = True
-        return [(manifest, stale.get(key, [])) for key, manifest in manifests.items() if stale.get(key, []) != manifest.stale]
+        return [
+            (manifest, stale.get(key, []))
+            for key, manifest in manifests.items()
+            if stale.get(key, []) != manifest.stale
+        ]
 
     def _all_manifests(self) -> Iterator[Manifest]:
         for table in (*TABLES, *ARTEFACTS):
@@ -253,7 +259,9 @@ class Store:
                     f"shop {self.shop}, {name}: process {handle.read().strip() or '?'} is working on it; "
                     "wait for it to end, then run again"
                 ) from None
-            with contextlib.suppress(OSError):  # only for people to read; a full disk must not keep a lock from being held
+            with contextlib.suppress(
+                OSError
+            ):  # only for people to read; a full disk must not keep a lock from being held
                 handle.truncate(0)
                 handle.write(str(os.getpid()))
                 handle.flush()

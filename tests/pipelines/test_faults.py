@@ -68,7 +68,9 @@ def one_of_each(steps: list[str]) -> list[str]:
     return [step for step in dict.fromkeys(steps) if step in chosen]
 
 
-def kill_at_each(steps: list[str], fresh: Callable[[int], Any], run: Callable[..., Any], *states: Any) -> tuple[Any, list[str]]:
+def kill_at_each(
+    steps: list[str], fresh: Callable[[int], Any], run: Callable[..., Any], *states: Any
+) -> tuple[Any, list[str]]:
     """Kills run after run over one root, each right before the next of the steps; a run that gets by starts a fresh root.
 
     Returns the last root, and the steps that no run came by.
@@ -90,7 +92,13 @@ def test_a_night_killed_before_any_kind_of_step_of_any_stage_is_finished_by_the_
 ) -> None:
     steps = one_of_each(third_night.root.with_name("steps").read_text().splitlines())
     assert {step.split()[0] for step in steps} == {"start", "land", "clean", "features", "plan", "publish", "report"}
-    assert {step.split()[1] for step in steps} >= {"os.rename", "ctypes.dlsym", "subprocess.Popen", "open", "shutil.rmtree"}
+    assert {step.split()[1] for step in steps} >= {
+        "os.rename",
+        "ctypes.dlsym",
+        "subprocess.Popen",
+        "open",
+        "shutil.rmtree",
+    }
 
     def fresh(n: int) -> Any:
         return two_nights.copy(tmp_path / str(n))
@@ -140,7 +148,9 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_real_processes_killed_in_the_middle_of_their_jobs(two_nights: Any, third_night: Any, finished: Any, tmp_path: Path) -> None:
+def test_real_processes_killed_in_the_middle_of_their_jobs(
+    two_nights: Any, third_night: Any, finished: Any, tmp_path: Path
+) -> None:
     market = two_nights.copy(tmp_path / "root")
     command = ("night", "--shop", "tiny", "--date", THIRD, "--landing", str(finished.landing))
 
@@ -200,7 +210,9 @@ def test_two_nights_at_once_make_the_same_tables_as_one_after_the_other(finished
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory, warm_process: Callable[[], Any]) -> Iterator[tuple[Any, Path, Path]]:
+def small_disk(
+    tmp_path_factory: pytest.TempPathFactory, warm_process: Callable[[], Any]
+) -> Iterator[tuple[Any, Path, Path]]:
     """A warm process that alone sees a disk of 24 MB mounted; the folder as it sees it, and as the test does."""
     folder = tmp_path_factory.mktemp("disk")
     mount = f'mount -t tmpfs -o size=24m tmpfs "{folder}" && exec "$@"'
@@ -268,14 +280,19 @@ def test_less_free_space_than_configured_stops_a_night_before_it_writes(market: 
     market.conf = tmp_path / "conf"
     done = market.night(FIRST)
     assert done.code == 1
-    assert "1000000000 MB needed (min_free_disk_mb in conf/local.yaml); free some space or set NIGHTMARKET_ROOT" in done.complaint
+    assert (
+        "1000000000 MB needed (min_free_disk_mb in conf/local.yaml); free some space or set NIGHTMARKET_ROOT"
+        in done.complaint
+    )
     assert market.published() == {}
 
 
 # -- bad data -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_failing_audit_publishes_nothing_exits_3_and_names_table_rule_rows_and_page(finished: Any, tmp_path: Path) -> None:
+def test_a_failing_audit_publishes_nothing_exits_3_and_names_table_rule_rows_and_page(
+    finished: Any, tmp_path: Path
+) -> None:
     market = finished.copy(tmp_path / "root")
     suites = tmp_path / "great_expectations"
     (suites / "expectations").mkdir(parents=True)
@@ -284,7 +301,10 @@ def test_a_failing_audit_publishes_nothing_exits_3_and_names_table_rule_rows_and
         (suites / path.relative_to(source)).write_text(path.read_text())
     suite = json.loads((suites / "expectations" / "campaign_plan.json").read_text())
     suite["expectations"].append(
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "cost_cents", "min_value": 0, "max_value": 0}}
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "cost_cents", "min_value": 0, "max_value": 0},
+        }
     )
     (suites / "expectations" / "campaign_plan.json").write_text(json.dumps(suite))
     setup = (
@@ -294,7 +314,10 @@ def test_a_failing_audit_publishes_nothing_exits_3_and_names_table_rule_rows_and
 
     done = market.night(THIRD, "--force", setup=setup)
     assert done.code == 3, done.err
-    assert "campaign_plan of 2026-03-03 broke cost_cents: values_to_be_between(max_value=0, min_value=0): " in done.complaint
+    assert (
+        "campaign_plan of 2026-03-03 broke cost_cents: values_to_be_between(max_value=0, min_value=0): "
+        in done.complaint
+    )
     rows = re.search(r"failing rows: (\S+\.csv);", done.complaint)
     page = re.search(r"page: (\S+\.html)", done.complaint)
     assert rows

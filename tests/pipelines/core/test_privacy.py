@@ -64,7 +64,9 @@ def test_a_key_file_that_others_may_read_is_refused_with_the_command_that_mends_
 
 
 @pytest.mark.parametrize("text", ["", "short", SECRET.upper(), SECRET + "00", "my secret word"])
-def test_a_malformed_key_is_refused_without_being_shown(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_key_is_refused_without_being_shown(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NIGHTMARKET_KEY", text)
     with pytest.raises(ConfigError, match="expected 64 lower-case hex digits") as caught:
         load_key(tmp_path)

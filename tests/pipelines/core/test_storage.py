@@ -59,7 +59,9 @@ def read_at(folder: int, name: str) -> str:
         return file.read()
 
 
-def test_a_partition_lies_at_root_shop_layer_table_night_with_its_manifest_inside(store: Store, publish: Publish) -> None:
+def test_a_partition_lies_at_root_shop_layer_table_night_with_its_manifest_inside(
+    store: Store, publish: Publish
+) -> None:
     made = publish("events", FIRST, "rows")
     folder = store.root / "corner" / "clean" / "events" / "night=2026-03-01"
     assert store.partition("events", FIRST) == folder
@@ -184,7 +186,10 @@ def test_a_lock_is_held_against_others_and_free_at_once_when_its_owner_is_killed
     child = FORK.Process(target=_hold, args=(store, ready))
     child.start()
     assert ready.wait(10)
-    with pytest.raises(LockedError, match=rf"shop corner, night-x: process {child.pid} is working on it; wait"), store.lock("night-x", wait=False):
+    with (
+        pytest.raises(LockedError, match=rf"shop corner, night-x: process {child.pid} is working on it; wait"),
+        store.lock("night-x", wait=False),
+    ):
         pass
     with store.lock("night-y", wait=False):
         pass  # another night is another lock

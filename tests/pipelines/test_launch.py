@@ -1,0 +1,170 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import launch as launching
+from pipelines.core.config import Machine
+from pipelines.core.errors import EXIT_AUDIT_FAILED, JobError, WrongUseError
+from pipelines.launch import java_version, launch, require_java
+
+MACHINE = Machine()
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """job(source, machine=...) runs spark_jobs.play with that source; its folder and logs lie in tmp_path."""
+    monkeypatch.setattr(launching, "PROJECT", tmp_path)
+    (tmp_path / "spark_jobs").mkdir()
+
+    def run(source: str, machine: Machine = MACHINE) -> dict[str, Any]:
+        (tmp_path / "spark_jobs" / "play.py").write_text(f"import json, os, pathlib, sys\n{source}\n")
+        return launch("spark_jobs.play", {"night": "2026-03-01"}, machine, tmp_path / "staging", tmp_path / "logs")
+
+    return run
+
+
+def test_a_job_gets_its_spec_and_gives_back_its_result(job: Any, tmp_path: Path) -> None:
+    found = job(
+        "spec = json.loads(pathlib.Path(sys.argv[1]).read_text()); (pathlib.Path(spec['out']) / 'result.json').write_text(json.dumps(spec))"
+    )
+    assert found == {
+        "night": "2026-03-01",
+        "out": str(tmp_path / "staging"),
+        "work": str(tmp_path / "staging" / "work"),
+    }
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_failed_job_is_one_line_with_its_last_words_and_where_its_log_is(job: Any, tmp_path: Path) -> None:
+    with pytest.raises(JobError) as caught:
+        job("print('much'); print('the cause', file=sys.stderr); sys.exit(1)")
+    log = tmp_path / "logs" / "play.log"
+    assert str(caught.value) == f"spark_jobs.play ended with 1: the cause; log: {log}"
+    assert "the cause" in log.read_text()
+
+
+def test_a_job_s_exit_code_is_handed_on(job: Any) -> None:
+    with pytest.raises(JobError) as caught:
+        job(f"print('an audit'); sys.exit({EXIT_AUDIT_FAILED})")
+    assert caught.value.exit_code == EXIT_AUDIT_FAILED
+    with pytest.raises(JobError) as caught:
+        job("sys.exit(77)")
+    assert caught.value.exit_code == 1
+    assert "ended with 77: it wrote nothing" in str(caught.value)
+
+
+def test_a_killed_job_hints_at_memory(job: Any) -> None:
+    with pytest.raises(
+        JobError, match=r"was killed by signal 9 \(out of memory\? lower memory_gb in conf/local.yaml\)"
+    ):
+        job("os.kill(os.getpid(), 9)")
+
+
+def test_a_job_that_fills_the_disk_says_so(job: Any) -> None:
+    with pytest.raises(JobError, match="is full; nothing was published; free some space and run again"):
+        job("raise OSError(28, 'No space left on device')")
+
+
+def test_a_log_that_cannot_be_kept_does_not_hide_the_cause(job: Any, tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file in place of the folder")
+    with pytest.raises(JobError, match="ended with 1: the cause"):
+        job("print('the cause'); sys.exit(1)")
+
+
+def test_on_a_cluster_the_command_of_the_configuration_goes_first(job: Any, tmp_path: Path) -> None:
+    submit = tmp_path / "submit"
+    submit.write_text(
+        '#!/bin/sh\necho "$@" > '
+        + str(tmp_path / "told")
+        + "\necho '{}' > "
+        + str(tmp_path / "staging" / "result.json")
+        + "\n"
+    )
+    submit.chmod(0o755)
+    job("", Machine(engine="spark", spark_submit=(str(submit), "--deploy-mode", "client")))
+    told = (tmp_path / "told").read_text().split()
+    assert told == [
+        "--deploy-mode",
+        "client",
+        str(tmp_path / "spark_jobs" / "play.py"),
+        str(tmp_path / "staging" / "play.json"),
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
+def test_a_job_dies_with_its_parent(job: Any, tmp_path: Path) -> None:
+    program = f"""
+import pathlib
+from pipelines import launch as launching
+from pipelines.core.config import Machine
+launching.PROJECT = pathlib.Path({str(tmp_path)!r})
+launching.launch("spark_jobs.play", {{}}, Machine(), launching.PROJECT / "staging", launching.PROJECT / "logs")
+"""
+    (tmp_path / "spark_jobs" / "play.py").write_text(
+        f"import os, pathlib, time\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(f'{{os.getpid()}}\\n')\ntime.sleep(120)\n"
+    )
+    project = Path(__file__).resolve().parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(project)})
+    pid = wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert wait_for(lambda: not is_alive(int(pid)))
+
+
+def wait_for(look: Any, timeout_s: float = 20) -> Any:
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        if found := look():
+            return found
+        time.sleep(0.02)
+    return None
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("told", "version"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('openjdk version "21" 2023-09-19', 21),
+        ('java version "1.8.0_391"', 8),
+        ("The operation couldn't be completed. Unable to locate a Java Runtime.", None),
+    ],
+)
+def test_java_is_asked_for_its_version(
+    told: str, version: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    java = tmp_path / "bin" / "java"
+    java.write_text(f"#!/bin/sh\necho {json.dumps(told)} >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert java_version() == version
+    if version and version >= 17:
+        require_java()
+    else:
+        have = f"Java {version} is here" if version else "none is here"
+        with pytest.raises(WrongUseError, match=rf"ENGINE=spark needs Java 17 or newer, {have}: run `make java`"):
+            require_java()
+
+
+def test_without_java_spark_is_refused_before_anything_starts(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(WrongUseError, match="run `make java`"):
+        job("", Machine(engine="spark"))
+    assert not (tmp_path / "staging").exists()
