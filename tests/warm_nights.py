@@ -3,9 +3,9 @@
     python tests/warm_nights.py < requests
 
 A request is one JSON line: args, env, out and err (files), `kill` (see below), `trace` (a file), `setup` (Python to run
-first). The answer is one line: the exit code, negative for a signal. Everything but the imports is the real thing, with one short cut: a job is a function
-of its spec and input files, so a job that ran before hands out what it made then (WARM_NIGHTS_CACHE). That it is one is
-tested with real processes.
+first). The answer is one line: the exit code, negative for a signal. Everything but the imports is the real thing, with
+one short cut: a job is a function of its spec and input files, so a job that ran before hands out what it made then
+(WARM_NIGHTS_CACHE). That it is one is tested with real processes.
 
 Every call that changes the disk raises a Python audit event first. Under a trace the command writes each of them as
 "stage event path", with what differs between runs left out; with `kill` it is killed (SIGKILL) right before the first one

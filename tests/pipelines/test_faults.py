@@ -314,10 +314,7 @@ def test_a_failing_audit_publishes_nothing_exits_3_and_names_table_rule_rows_and
 
     done = market.night(THIRD, "--force", setup=setup)
     assert done.code == 3, done.err
-    assert (
-        "campaign_plan of 2026-03-03 broke cost_cents: values_to_be_between(max_value=0, min_value=0): "
-        in done.complaint
-    )
+    assert "campaign_plan of 2026-03-03 broke cost_cents: values_to_be_between(" in done.complaint
     rows = re.search(r"failing rows: (\S+\.csv);", done.complaint)
     page = re.search(r"page: (\S+\.html)", done.complaint)
     assert rows

@@ -27,7 +27,9 @@ def test_a_finished_history_is_whole_and_nothing_of_it_is_stale(finished: Any) -
     assert finished.stale() == {}
     assert finished.litter() == []
     content = finished.content()
-    assert {name for name in content if name.endswith(f"/{THIRD}")} >= {f"{table}/{THIRD}" for table in ("events", "segments", "campaign_plan", "plan_export", "nightly_report")}
+    assert {name for name in content if name.endswith(f"/{THIRD}")} >= {
+        f"{table}/{THIRD}" for table in ("events", "segments", "campaign_plan", "plan_export", "nightly_report")
+    }
 
 
 def test_a_night_run_again_makes_nothing(finished: Any, tmp_path: Path) -> None:
@@ -48,7 +50,9 @@ def test_a_night_computed_again_changes_no_byte(finished: Any, tmp_path: Path) -
     assert market.litter() == []
 
 
-def test_nights_run_backwards_and_then_the_stale_ones_make_the_same_bytes_as_forwards(finished: Any, tmp_path: Path) -> None:
+def test_nights_run_backwards_and_then_the_stale_ones_make_the_same_bytes_as_forwards(
+    finished: Any, tmp_path: Path
+) -> None:
     market = finished.sibling(tmp_path / "root")
     for night in reversed(NIGHTS):
         done = market.night(night)
@@ -58,12 +62,16 @@ def test_nights_run_backwards_and_then_the_stale_ones_make_the_same_bytes_as_for
     assert market.published() == finished.published()
 
 
-def test_late_events_go_to_their_night_and_what_depended_on_it_is_stale_until_it_is_run(finished: Any, tmp_path: Path) -> None:
+def test_late_events_go_to_their_night_and_what_depended_on_it_is_stale_until_it_is_run(
+    finished: Any, tmp_path: Path
+) -> None:
     landing = tmp_path / "landing"
     shutil.copytree(finished.landing, landing)
     file = landing / THIRD / "events.jsonl.gz"
     whole = gzip.decompress(file.read_bytes())
-    file.write_bytes(gzip.compress(b"".join(line for line in whole.splitlines(keepends=True) if not is_of(line, FIRST))))
+    file.write_bytes(
+        gzip.compress(b"".join(line for line in whole.splitlines(keepends=True) if not is_of(line, FIRST)))
+    )
     market = finished.sibling(tmp_path / "root")
     market.landing = landing
     for night in NIGHTS:
@@ -72,7 +80,9 @@ def test_late_events_go_to_their_night_and_what_depended_on_it_is_stale_until_it
     assert market.stale() == {}
     before = market.content()
 
-    shutil.copy(finished.landing / THIRD / "events.jsonl.gz", file)  # sent again, now with the late events of the first night
+    shutil.copy(
+        finished.landing / THIRD / "events.jsonl.gz", file
+    )  # sent again, now with the late events of the first night
     done = market.night(THIRD, "--json")
     assert done.code == 0, done.err
     assert market.content()[f"events/{FIRST}"] != before[f"events/{FIRST}"]
@@ -148,7 +158,14 @@ def test_spark_makes_the_same_rows_as_duckdb_and_the_same_bytes_when_repeated(fi
     assert set(market.content()) == set(plain.content())
     for name in TABLES:
         folders = [place.folder / TABLES[name].layer / name for place in (market, plain)]
-        rows = [[row for path in sorted(folder.rglob("part-*.parquet")) for row in pq.read_table(path, partitioning=None).to_pylist()] for folder in folders]
+        rows = [
+            [
+                row
+                for path in sorted(folder.rglob("part-*.parquet"))
+                for row in pq.read_table(path, partitioning=None).to_pylist()
+            ]
+            for folder in folders
+        ]
         order = TABLES[name].sort_by
         spark, duckdb = [sorted(found, key=lambda row: [str(row[column]) for column in order]) for found in rows]
         assert spark == duckdb, name
