@@ -109,7 +109,12 @@ def is_of(line: bytes, night: str) -> bool:
 def test_the_key_is_in_no_file_no_log_and_no_output(finished: Any, tmp_path: Path) -> None:
     key = finished.environment["NIGHTMARKET_KEY"]
     market = finished.copy(tmp_path / "root")
-    failing = "import pipelines.clean as c, pipelines.launch as l\ndef launch(m, s, *r):\n return l.launch(m, s | {'night': None, 'shop': 1}, *r)\nc.launch = launch"
+    failing = (
+        "import pipelines.clean as c, pipelines.launch as l\n"
+        "def launch(m, s, *r):\n"
+        " return l.launch(m, s | {'night': None, 'shop': 1}, *r)\n"
+        "c.launch = launch"
+    )
     done = market.night(THIRD, "--force", setup=failing)
     assert done.code == 1
     assert (market.folder / "logs" / "clean.log").is_file()
