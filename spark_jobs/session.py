@@ -209,7 +209,7 @@ class DuckDB(Engine):
         from sqlframe.base.column import Column as SQLColumn
         from sqlglot import exp
 
-        return cast("Column", SQLColumn(exp.TryCast(this=column.column_expression, to=exp.DataType.build(kind))))  # type: ignore[operator]
+        return cast("Column", SQLColumn(exp.TryCast(this=column.column_expression, to=exp.DataType.build(kind))))
 
     def timestamp_of_micros(self, micros: Column) -> Column:
         return self.functions.call_function("make_timestamptz", micros)
