@@ -20,6 +20,7 @@ from pipelines.core.config import PROJECT, Machine
 from pipelines.core.errors import EXIT_FAILED, JobError, NoDataError, WrongUseError
 
 _MIN_JAVA = 17
+_FULL_BYTES = 1 << 20
 
 
 def launch(module: str, spec: dict[str, Any], machine: Machine, folder: Path, logs: Path) -> dict[str, Any]:
@@ -97,7 +98,8 @@ def _die_with(parent: int) -> None:
 def _job_error(module: str, code: int, log: Path, logs: Path) -> JobError | NoDataError:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = lines[-1].strip()[:500] if lines else "it wrote nothing"
-    if "No space left on device" in last or "Disk quota exceeded" in last:
+    full = shutil.disk_usage(log.parent).free < _FULL_BYTES  # then even the cause may not have reached the log
+    if full or "No space left on device" in last or "Disk quota exceeded" in last:
         return JobError(
             f"{module}: the disk of {log.parent} is full; nothing was published; free some space and run again"
         )

@@ -60,6 +60,8 @@ def _write_nights(
     engine: Engine, good: DataFrame, names: tuple[str, ...], nights: list[str], shop: Shop, key: PseudonymKey, out: Path
 ) -> dict[str, Any]:
     """All nights go through together, brought together by user once; only the writing is night by night."""
+    if not nights:
+        return {}
     events = ev.drop_duplicates(engine.cluster(good.filter(F.col(C.NIGHT).isin(*nights)), C.USER_ID))
     if C.EVENT_ID in names:
         events = ev.drop_resent(events)

@@ -74,7 +74,7 @@ def parse_events(lines: DataFrame, form: Format, source: Source, shop: Shop) -> 
         *(money(F.col(_AMOUNT), cells[form.price], shop.cleaning.max_price) if form.price else []),
     ]
     judged = frame.select(*place, F.coalesce(F.col(C.FAULT), first_reason(rules)).alias(C.REASON), *typed)
-    local = F.date_format(F.local_timestamp(happened, shop.timezone), "yyyy-MM-dd")
+    local = F.to_date(F.local_timestamp(happened, shop.timezone)).cast("string")
     named = judged.withColumn(C.NIGHT, F.when(F.col(C.REASON).isNull(), local))
     outside = F.coalesce(~_within(F.col(C.NIGHT), F.col(C.ARRIVAL), source, shop.cleaning), F.lit(False))
     return named.withColumn(C.REASON, F.coalesce(F.col(C.REASON), F.when(outside, F.lit("outside_window"))))

@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+if not hasattr(sys.modules["__main__"], "__file__"):
+    # A worker of pytest-xdist is `python -c`, where the audits' library cannot run.
+    sys.modules["__main__"].__file__ = pytest.__file__
+
 PROJECT = Path(__file__).resolve().parents[1]
 KEY = "5e" * 32
 LAYERS = ("raw", "clean", "features", "decisions", "reports")

@@ -324,6 +324,7 @@ def _load(path: Path, kind: type[T]) -> T:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "somewhere"
         raise ConfigError(f"{path}: {where}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    _refuse_twice(path, tree)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: line 1: expected keys and values; allowed keys: {', '.join(kind.model_fields)}")
     try:
@@ -332,9 +333,29 @@ def _load(path: Path, kind: type[T]) -> T:
         raise ConfigError(_explain(path, tree, kind, error)) from None
 
 
+def _refuse_twice(path: Path, node: Any) -> None:
+    """YAML takes the last of a key that stands twice; who wrote it meant one of them."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise ConfigError(
+                    f"{path}: line {line}: {key.value}: given twice, first in line {seen[key.value]}; delete one"
+                )
+            seen[key.value] = line
+            _refuse_twice(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twice(path, item)
+
+
 def _explain(path: Path, tree: Any, kind: type[Settings], error: ValidationError) -> str:
     """One line for the first mistake: file, line, key, what was found, what is allowed."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = next(
+        (one for one in found if one["type"] == "extra_forbidden"), found[0]
+    )  # a misspelt key is also a missing one
     location = list(first["loc"])
     key = ".".join(str(part) for part in location) or "(top)"
     text = f"{path}: line {_line_of(tree, location)}: {key}: "
@@ -368,7 +389,9 @@ def _fields_at(kind: Any, location: list[Any]) -> list[str]:
     """Field names of the settings object that a location in the file points into."""
     for part in location:
         if isinstance(kind, type) and issubclass(kind, Settings):
-            kind = kind.model_fields[part].annotation if part in kind.model_fields else None
+            if part not in kind.model_fields:
+                continue  # a position in a list, or the name of an entry: still inside the same kind of object
+            kind = kind.model_fields[part].annotation
         for inner in getattr(kind, "__args__", ()):
             if isinstance(inner, type) and issubclass(inner, Settings):
                 kind = inner

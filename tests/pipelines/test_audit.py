@@ -262,7 +262,7 @@ def test_the_explanation_is_one_line_with_table_rule_rows_and_page(tmp_path: Pat
     line = explain([good, bad])
     assert line == (
         f"segments of 2026-03-01 broke user_key: values_to_not_be_null: 1 of 5 rows (and 2 more); "
-        f"failing rows: {bad.failed_rows}; page: {bad.docs_page} | nothing was published"
+        f"failing rows: {bad.failed_rows}; page: {bad.docs_page}; nothing was published"
     )
     assert explain([good]) == "every audit passed"
 
