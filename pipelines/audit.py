@@ -6,9 +6,11 @@ seconds to import, so a night audits in one process and calls `warm_up()` while 
 """
 
 import csv
+import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from importlib import import_module
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from pipelines.core.errors import AuditError
+from pipelines.core.errors import AuditError, StorageError
 from pipelines.core.tables import TABLES
 from pipelines.suites import (
     DETAIL,
@@ -196,6 +198,22 @@ def _validation(suite: str, results: list[Any]) -> Any:
     )
 
 
+@contextmanager
+def _told_by_log(name: str) -> Iterator[list[str]]:
+    """What a library only logs and then goes on from, as a list; nothing of it reaches the terminal."""
+    faults: list[str] = []
+    logger = logging.getLogger(name)
+    handler = logging.Handler(logging.ERROR)
+    setattr(handler, "emit", lambda record: faults.append(record.getMessage()))  # noqa: B010 - mypy knows it as a method
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield faults
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
 def _build(results: list[AuditResult], docs: Path, index: bool = False) -> list[Path]:
     """Pages of `results` under `docs`, in their order; named by night and table: a re-run replaces them."""
     from great_expectations.core.run_identifier import RunIdentifier
@@ -222,7 +240,14 @@ def _build(results: list[AuditResult], docs: Path, index: bool = False) -> list[
         keys.append(ValidationResultIdentifier(ExpectationSuiteIdentifier(result.suite), run, result.table))
         context.validation_results_store.set(keys[-1], result.validation)
     suites = [ExpectationSuiteIdentifier(name) for name in sorted({result.suite for result in results})]
-    site.build(resource_identifiers=[*keys, *suites], build_index=index)
+    with _told_by_log("great_expectations.render.renderer.site_builder") as faults:
+        site.build(resource_identifiers=[*keys, *suites], build_index=index)
+    if any("No space left" in fault for fault in faults):
+        raise StorageError(
+            f"{docs}: the disk is full: the pages of the audits are incomplete; free some space and run again"
+        )
+    if faults:
+        raise AuditError(f"{docs}: the pages of the audits could not be built: {faults[0].splitlines()[0][:300]}")
     for key in set(keys):
         context.validation_results_store.remove_key(key)
     return [Path(unquote(urlparse(site.get_resource_url(key)).path)) for key in keys]

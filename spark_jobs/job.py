@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipelines.core.errors import NightmarketError
-from spark_jobs.session import Engine, open_engine
+from spark_jobs.session import EQUAL_BYTES, Engine, open_engine
 
 _SMALL_INPUT_BYTES = 64 << 20
 # A JVM that lives for seconds spends them compiling: the quick compiler and collector halve its CPU time.
@@ -28,7 +28,7 @@ def run_job(run: Callable[[Engine, dict[str, Any]], dict[str, Any]]) -> NoReturn
     out = Path(spec["out"])
     settings = dict(spec["engine"])
     if settings["name"] == "spark" and _input_bytes(spec) < _SMALL_INPUT_BYTES:
-        settings["conf"] = {"spark.driver.extraJavaOptions": _SHORT_LIVED_JVM, **settings["conf"]}
+        settings["conf"] = {"spark.driver.extraJavaOptions": f"{EQUAL_BYTES} {_SHORT_LIVED_JVM}", **settings["conf"]}
     code = 0
     try:
         with open_engine(settings.pop("name"), Path(spec["work"]), **settings) as engine:

@@ -108,6 +108,8 @@ def engine() -> Engine:
     return _current
 
 
+# Parquet's writer lists the encodings of a column in the order of identity hashes, which differ from JVM to JVM.
+EQUAL_BYTES = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2"
 _DIALECT = frozenset({"try_cast", "timestamp_of_micros", "micros_of_timestamp", "local_timestamp", "split_on"})
 
 
@@ -256,6 +258,8 @@ class Spark(Engine):
             "spark.sql.inMemoryColumnarStorage.compressed": "false",
             "spark.sql.legacy.timeParserPolicy": "CORRECTED",
             "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+            "spark.driver.extraJavaOptions": EQUAL_BYTES,
+            "spark.executor.extraJavaOptions": EQUAL_BYTES,
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.driver.memory": f"{int(memory_gb * 1024)}m",
