@@ -113,3 +113,12 @@ class Columns:
     RUNNER_UP_STRATEGY_ID: Final = "runner_up_strategy_id"
     BINDING_CONSTRAINT: Final = "binding_constraint"
     WHY: Final = "why"
+    # models
+    P_CLICK: Final = "p_click"
+    P_CONVERSION: Final = "p_conversion"
+    P_COMPLAINT: Final = "p_complaint"
+    SPEND_CENTS: Final = "spend_cents"
+    LIFT_CONVERSION: Final = "lift_conversion"
+    LIFT_SPEND_CENTS: Final = "lift_spend_cents"
+    MODEL_NAME: Final = "model_name"
+    MODEL_VERSION: Final = "model_version"

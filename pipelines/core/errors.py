@@ -46,6 +46,18 @@ class JobError(NightmarketError):
     """A process started by a stage failed; the message carries the last line it wrote and where its log is."""
 
 
+class WeightsError(NightmarketError):
+    """Pretrained weights that cannot be fetched, unpacked or trusted."""
+
+
+class TrainingError(NightmarketError):
+    """A model that cannot be fitted, saved or loaded: too few examples, one class only, a loss that is no number."""
+
+
+class RegistryError(NightmarketError):
+    """The model registry does not answer, or what it holds is not what was registered."""
+
+
 class AuditError(NightmarketError):
     """A table broke its suite; nothing of the stage was published."""
 

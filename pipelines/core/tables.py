@@ -327,6 +327,25 @@ _ALL = [
         sort_by=(C.USER_KEY,),
     ),
     Table(
+        name="strategy_scores",
+        layer="decisions",
+        grain="one row per user of user_profiles per candidate strategy: what the champion expects of it tomorrow",
+        columns={
+            C.USER_KEY: STRING,
+            C.STRATEGY_ID: STRING,
+            C.P_CLICK: DOUBLE,
+            C.P_CONVERSION: DOUBLE,
+            C.SPEND_CENTS: DOUBLE,  # expected, buyers and others together
+            C.P_COMPLAINT: DOUBLE,
+            C.LIFT_CONVERSION: DOUBLE,  # over sending nothing
+            C.LIFT_SPEND_CENTS: DOUBLE,
+            C.MODEL_NAME: STRING,
+            C.MODEL_VERSION: STRING,
+        },
+        sort_by=(C.USER_KEY, C.STRATEGY_ID),
+        owner="data-science",
+    ),
+    Table(
         name="campaign_plan",
         layer="decisions",
         grain="one row per user of user_profiles: the strategy chosen for tomorrow, or why there is none",
