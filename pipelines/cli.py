@@ -172,6 +172,26 @@ def simulate(
 
 
 @app.command()
+def evaluate(
+    name: Annotated[str, typer.Argument(help="What is judged: behaviour or value.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder that holds the data set.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Judge one part on one real data set, with baselines beside it and intervals on both.
+
+    **behaviour**: next behaviour on Taobao UserBehavior. **value**: customer lifetime value on CDNOW.
+    """
+    from pipelines import evaluate as judging
+    from pipelines.show import evaluation_table
+
+    result = judging.evaluate(name, data, load_machine())
+    if as_json:
+        _print_json(result)
+        return
+    Console().print(evaluation_table(result))
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check Python, Java, disk, ports and configuration, and say what to do."""
     from pipelines.doctor import examine, findings_table

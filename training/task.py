@@ -47,11 +47,11 @@ class Examples:
 class Measure:
     """One number that says how good predictions are.
 
-    `of(target, predicted, weight)`: tables of n rows and weights (n,) float64 (how often each row counts; resampling
-    customers gives whole numbers) -> float.
+    `of(target, predicted, weight)`: tables of n rows and weights, how often each row counts: (n,) float64 -> a number, or
+    (draws, n), one resample of customers a row -> (draws,) numbers, as the metrics of pipelines.strategy.judgement give.
     """
 
-    of: Callable[[pa.Table, pa.Table, np.ndarray], float]
+    of: Callable[[pa.Table, pa.Table, np.ndarray], np.ndarray]
     higher_is_better: bool
     docs: str
 

@@ -222,6 +222,9 @@ class Simulator(Settings):
     items: int = Field(600, ge=20, le=1_000_000)
     first_night: date = date(2026, 3, 1)
     history_nights: int = Field(14, ge=1, le=365, description="nights that exist before the first plan")
+    history_campaign_percent: float = Field(
+        0, ge=0, le=100, description="customers that were written to at random, each night of that history"
+    )
     seed: int = 7
 
 

@@ -58,13 +58,18 @@ def default_root() -> Path:
 
 
 @cache
-def code_version() -> str:
-    """Package version and a hash of the sources that make tables: a changed line makes tables out of date."""
+def sources_digest(*folders: str) -> str:
+    """Short hash of the Python sources below these folders of the project."""
     digest = hashlib.sha256()
-    for folder in ("pipelines", "spark_jobs"):
+    for folder in folders:
         for path in sorted((_PROJECT / folder).rglob("*.py")):
             digest.update(path.relative_to(_PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"0.1.0+{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
+
+
+def code_version() -> str:
+    """Package version and a hash of the sources that make tables: a changed line makes tables out of date."""
+    return f"0.1.0+{sources_digest('pipelines', 'spark_jobs')}"
 
 
 def file_hash(path: Path) -> str:

@@ -13,6 +13,7 @@ from pipelines.core.config import Shop
 from pipelines.core.errors import LandingError
 from pipelines.core.privacy import PseudonymKey
 from pipelines.simulator.answer import read_plan
+from pipelines.simulator.campaigns import history_plan
 from pipelines.simulator.night import Night, live
 from pipelines.simulator.state import State, first_state, load_state, save_state, state_path
 from pipelines.simulator.world import build_world
@@ -30,7 +31,8 @@ def simulate(
 ) -> list[date]:
     """Writes every missing night from the shop's first one through `through`, in order; returns those it wrote.
 
-    Night N answers the plan made on night N-1 where `plan_of` knows its folder. A night that exists is never rewritten;
+    Night N answers the plan made on night N-1 where `plan_of` knows its folder; in the shop's history, where there is none,
+    the random campaign of campaigns.py. A night that exists is never rewritten;
     a folder that a killed run left half-written is. Raises ConfigError for a shop that is not simulated, LandingError
     for a night whose state is lost, a plan that fails its checks, or a folder that cannot be written.
     """
@@ -50,9 +52,10 @@ def simulate(
                     channels = tuple(channel.id for channel in shop.strategy.channels)
                     state = first_state(world, channels) if is_first else load_state(landing, eve, world)
                 folder = plan_of(eve)
-                plan = read_plan(folder, shop.shop, eve) if folder else None
-                if plan and not user_of:
+                if not user_of:
                     user_of = {key.pseudonym(user): place for place, user in enumerate(world.customers.ids.tolist())}
+                n = night.toordinal()
+                plan = read_plan(folder, shop.shop, eve) if folder else history_plan(shop, world, n, list(user_of))
                 done = live(shop, world, night, state, plan, user_of)
                 write_night(landing, night, done)
                 state = done.state

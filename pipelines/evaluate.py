@@ -1,0 +1,46 @@
+"""Judges one part on one real data set, with the baselines beside it.
+
+    nightmarket evaluate behaviour --data ../shared/data/taobao-userbehavior
+    nightmarket evaluate value --data ../shared/data/cdnow
+
+The judgement itself is training/evaluate_NAME.py, started as a process. Nothing is written but the result, kept under
+<root>/evaluations/NAME.json.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.config import Machine
+from pipelines.core.errors import WrongUseError
+from pipelines.core.storage import default_root
+from pipelines.launch import launch
+
+NAMES = {
+    "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
+    "value": "customer lifetime value on CDNOW: 39 weeks fit, the next 39 judge",
+}
+
+
+def evaluate(name: str, data: Path, machine: Machine) -> dict[str, Any]:
+    """The judgement as DESIGN.md shapes it. Raises WrongUseError, NoDataError for a folder without the data set."""
+    if name not in NAMES:
+        raise WrongUseError(f"nothing called '{name}' to evaluate: expected {', '.join(sorted(NAMES))}")
+    if not data.is_dir():
+        raise WrongUseError(f"--data {data}: no such folder; expected the one that holds the data set")
+    root = default_root()
+    kept = root / "evaluations"
+    kept.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept, prefix=f".{name}-") as folder:
+        result = launch(
+            f"training.evaluate_{name}",
+            {"data": str(data.resolve()), "threads": machine.threads, "weights": str(root / "weights")},
+            machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
+            Path(folder),
+            root / "logs",
+        )
+        text = Path(folder) / f"{name}.json"
+        text.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+        text.replace(kept / f"{name}.json")
+    return result

@@ -1,0 +1,123 @@
+"""Scores every candidate strategy for every customer of a night, block by block: the product is never held in memory.
+
+    python -m training.predict SPEC.json
+
+The spec is written by pipelines/score.py: `shop`, `root`, `night`, `out`, `engine`, `threads`; `model` {folder, name,
+version} of the champion, its folder null where there is none: then the task's baseline is fitted on `baseline_nights`.
+Rows go to <out>/strategy_scores/part-*.parquet, the result {rows, model_name, model_version} to <out>/result.json.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Shop
+from pipelines.core.storage import Store
+from pipelines.core.tables import DOUBLE, STRING, TABLES
+from pipelines.strategy.candidates import Candidate, candidates
+from training.job import run_job
+from training.task import Fitting
+from training.tasks.effect import TASK, EffectModel, profiles_of
+
+TABLE = "strategy_scores"
+BLOCK = 4_096  # customers: with 72 strategies, some 50 MB of scores
+SCHEMA = pa.schema(
+    [(name, {STRING: pa.string(), DOUBLE: pa.float64()}[kind]) for name, kind in TABLES[TABLE].columns.items()]
+)
+
+
+def score_blocks(
+    model: EffectModel, strategies: Sequence[Candidate], name: str, version: str, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Profiles in, one row per customer and strategy out: n rows become n x S, in the order of both.
+
+    The same function runs in a loop on one machine and inside Spark's mapInArrow.
+    """
+    ids = pa.array([candidate.strategy_id for candidate in strategies])
+    for batch in batches:
+        for start in range(0, batch.num_rows, BLOCK):
+            block = pa.Table.from_batches([batch.slice(start, BLOCK)])
+            n = block.num_rows
+            scores = model.score_grid(block, strategies)
+            keys = block[C.USER_KEY].combine_chunks()
+            columns: dict[str, Any] = {
+                C.USER_KEY: keys.take(pa.array(np.repeat(np.arange(n), len(ids)))),
+                C.STRATEGY_ID: ids.take(pa.array(np.tile(np.arange(len(ids)), n))),
+                C.MODEL_NAME: pa.repeat(name, n * len(ids)),
+                C.MODEL_VERSION: pa.repeat(version, n * len(ids)),
+                **{column: values.ravel() for column, values in scores.items()},
+            }
+            arrays = [pa.array(columns[field.name]).cast(field.type) for field in SCHEMA]
+            yield pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def run(spec: dict[str, Any]) -> dict[str, Any]:
+    """Writes the night's strategy_scores under spec["out"]. Raises NoDataError where there is nothing to score."""
+    shop, night = Shop.model_validate(spec["shop"]), date.fromisoformat(spec["night"])
+    store = Store(Path(spec["root"]), shop.shop)
+    name, version = spec["model"]["name"], spec["model"]["version"]
+    if spec["model"]["folder"]:
+        model = TASK.load(Path(spec["model"]["folder"]))
+    else:
+        nights = tuple(date.fromisoformat(text) for text in spec["baseline_nights"])
+        model = TASK.baseline(TASK.examples(shop, store, nights), Fitting(threads=int(spec["threads"])))
+    strategies = sorted(candidates(shop.strategy), key=lambda candidate: candidate.strategy_id)
+    profiles = profiles_of(shop, store, night)
+    folder = Path(spec["out"]) / TABLE
+    folder.mkdir(parents=True, exist_ok=True)
+    if spec["engine"]["name"] == "spark":
+        rows = _on_spark(spec["engine"], model, strategies, name, version, profiles, folder)
+    else:
+        rows = _write(score_blocks(model, strategies, name, version, profiles.to_batches(BLOCK)), folder)
+    return {"rows": rows, "model_name": name, "model_version": version}
+
+
+def _write(batches: Iterable[pa.RecordBatch], folder: Path) -> int:
+    rows = 0
+    with pq.ParquetWriter(folder / "part-00000.parquet", SCHEMA, compression="zstd", store_schema=False) as file:
+        for batch in batches:
+            file.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def _on_spark(
+    engine: dict[str, Any],
+    model: EffectModel,
+    strategies: Sequence[Candidate],
+    name: str,
+    version: str,
+    profiles: pa.Table,
+    folder: Path,
+) -> int:
+    """The same function in mapInArrow; each task writes its own range of customers."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(engine["master"]).appName("nightmarket score")
+    settings = {"spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC", **engine["conf"]}
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    try:
+        frame = session.createDataFrame(profiles).repartitionByRange(engine["partitions"], C.USER_KEY)
+        types = ", ".join(f"{column} {kind}" for column, kind in TABLES[TABLE].columns.items())
+        scored = frame.mapInArrow(lambda batches: score_blocks(model, strategies, name, version, batches), types)
+        parts = folder / "spark"
+        scored.sortWithinPartitions(C.USER_KEY, C.STRATEGY_ID).write.option("compression", "zstd").parquet(str(parts))
+        for number, part in enumerate(sorted(parts.glob("part-*.parquet"))):
+            part.replace(folder / f"part-{number:05d}.parquet")
+        shutil.rmtree(parts)
+        return sum(pq.read_metadata(part).num_rows for part in folder.glob("part-*.parquet"))
+    finally:
+        session.stop()
+
+
+if __name__ == "__main__":
+    run_job(run)
