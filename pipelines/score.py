@@ -104,7 +104,11 @@ def _champion(night: date, context: Context) -> Scorer | None:
 
 def _baseline(campaigns: list[date], context: Context, why: str) -> Scorer:
     store = context.store
-    inputs = {name: digest for table in ("deliveries", "outcomes", "events") for name, digest in store.inputs(table, campaigns).items()}
+    inputs = {
+        name: digest
+        for table in ("deliveries", "outcomes", "events")
+        for name, digest in store.inputs(table, campaigns).items()
+    }
     return Scorer(f"{context.shop.shop}-{TASK}-baseline", "none", None, inputs, why)
 
 

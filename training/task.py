@@ -79,7 +79,9 @@ class Fitting:
     settings: Mapping[str, Any] = field(default_factory=dict)  # the task's own, checked by its pydantic Settings
     work: Path | None = None  # for checkpoints; a second call with the same folder goes on from there
     weights: Path | None = None  # where pretrained weights are cached
-    log: Callable[[Mapping[str, float], int], None] = lambda values, step: None  # learning curves, batched by the tracker
+    log: Callable[[Mapping[str, float], int], None] = lambda values, step: (
+        None
+    )  # learning curves, batched by the tracker
 
 
 class Task(Protocol):

@@ -10,7 +10,9 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from pipelines.core.errors import WeightsError
 
-WORDS = "view click search favorite cart buy pv fav the a good bad shirt dress red blue of and it is fits well poor".split()
+WORDS = (
+    "view click search favorite cart buy pv fav the a good bad shirt dress red blue of and it is fits well poor".split()
+)
 
 
 @pytest.fixture(scope="session")
