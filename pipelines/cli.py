@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +13,10 @@ from rich.console import Console
 from pipelines.core.config import Machine, load_machine, load_shop
 from pipelines.core.errors import EXIT_FAILED, NightmarketError, WrongUseError
 from pipelines.core.storage import default_root, storage_error
+
+if TYPE_CHECKING:
+    from pipelines.show import RichProgress
+    from pipelines.stage import Context
 
 app = typer.Typer(
     name="nightmarket",
@@ -191,6 +195,91 @@ def evaluate(
     Console().print(evaluation_table(result))
 
 
+TaskArgument = Annotated[str, typer.Argument(help="Which model: behaviour, effect or value.")]
+
+
+@app.command()
+def train(
+    task: TaskArgument,
+    shop: ShopOption = "demo",
+    date_: Annotated[
+        str | None,
+        typer.Option("--date", "-d", help="Train on what was known at the end of this night; the newest by default."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on the shop's own nights and register it as challenger; `nightmarket promote` judges it.
+
+    The newest nights are held back to judge it. The same data, settings and code are not trained twice.
+    """
+    from pipelines import train as training
+
+    context, progress = _open(shop)
+    night = _date(date_) or training.newest_night(task, context)
+    progress.stage("train")
+    try:
+        made = training.train(task, night, context)
+    finally:
+        progress.close()
+    if as_json:
+        _print_json(made | {"night": night.isoformat()})
+        return
+    how = "registered as challenger" if made["made"] else "is the same: nothing has changed since it was registered"
+    print(f"{made['name']} version {made['version']} ({made['kind']}) {how}")
+    print(f"judge it: nightmarket promote {task} --shop {shop} --version {made['version']}")
+
+
+@app.command()
+def promote(
+    task: TaskArgument,
+    shop: ShopOption = "demo",
+    date_: Annotated[
+        str | None,
+        typer.Option("--date", "-d", help="First night that it would score; by default the one after the last plan."),
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Which version; by default the one with the alias challenger.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the challenger against the champion on nights that neither has seen; promote it only if it is better.
+
+    A tie keeps the champion. The verdict and every reason are told here and in the model card; a refusal is no failure,
+    so the exit code is 0. A task that needs a review waits for the tag review=approved on the version in MLflow.
+    """
+    from pipelines import promote as promotion
+
+    context, progress = _open(shop)
+    night = _date(date_) or promotion.next_night(context)
+    progress.stage("promote")
+    try:
+        verdict = promotion.promote(task, night, context, version)
+    finally:
+        progress.close()
+    if as_json:
+        _print_json(verdict.as_dict() | {"night": night.isoformat()})
+        return
+    print(f"{verdict.name} version {verdict.version}: {verdict.verdict}; the champion is version {verdict.champion}")
+    for reason in verdict.reasons:
+        print(f"  {reason}")
+
+
+@app.command()
+def rollback(task: TaskArgument, shop: ShopOption = "demo", as_json: JsonOption = False) -> None:
+    """Give the champion's place back to the model that was champion before; the next night scores with it."""
+    from pipelines import promote as promotion
+
+    context, progress = _open(shop)
+    progress.close()
+    done = promotion.rollback(task, context)
+    if as_json:
+        _print_json(done)
+        return
+    print(
+        f"{done['name']}: version {done['champion']} is champion again, version {done['rolled_back']} is not any more"
+    )
+
+
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check Python, Java, disk, ports and configuration, and say what to do."""
@@ -203,6 +292,15 @@ def doctor(as_json: JsonOption = False) -> None:
         Console().print(findings_table(findings))
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _open(shop: str) -> tuple["Context", "RichProgress"]:
+    """What a command about models works on."""
+    from pipelines import night as nights
+    from pipelines.show import RichProgress
+
+    progress = RichProgress()
+    return nights.open_context(load_shop(shop), load_machine(), None, note=progress.note), progress
 
 
 def _date(text: str | None) -> date | None:

@@ -22,7 +22,7 @@ def run(night: date, context: Context) -> StageResult:
             if is_due(task, night, context):
                 context.progress(f"training {task}")
                 made = train(task, night, context)
-                verdict = promote(task, night, context)
+                verdict = promote(task, night, context, made["version"])
                 told = {"trained": True, "version": made["version"], **verdict.as_dict()}
                 result.n_made += 1
         except NightmarketError as error:

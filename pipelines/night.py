@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import accounting, clean, features, land, plan, publish, report
+from pipelines import accounting, clean, features, land, learn, plan, publish, report, score
 from pipelines.audit import build_docs, warm_up
 from pipelines.core.config import PROJECT, Machine, Shop
 from pipelines.core.errors import ConfigError, NightmarketError, StorageError, WrongUseError
@@ -139,6 +139,8 @@ def run(
             for name, stage in (
                 ("clean", clean),
                 ("features", features),
+                ("learn", learn),
+                ("score", score),
                 ("plan", plan),
                 ("publish", publish),
                 ("report", report),
@@ -240,7 +242,7 @@ def _summary(night: date, context: Context, run_id: str, results: list[StageResu
             "failed": sum(a["n_failed"] for a in audits),
             "docs": str(docs_folder(store) / night.isoformat() / "index.html"),
         },
-        "models": {},
+        "models": _models(results),
         "segments": tonight["segments"].counts,
         "plan": {
             "rows": planned["treated"],
@@ -252,6 +254,17 @@ def _summary(night: date, context: Context, run_id: str, results: list[StageResu
         "stale_nights": [stale.isoformat() for stale in store.stale_nights()],
         "seconds": round(seconds, 2),
     }
+
+
+def _models(results: list[StageResult]) -> dict[str, Any]:
+    """What each task's night brought, and which model serves."""
+    counts = {result.stage: result.counts for result in results}
+    models = {task: dict(told) for task, told in counts["learn"].items()}
+    if "effect" in models:
+        scored = counts["score"]
+        serves = "nothing" if scored["model"] == "none" else f"{scored['model']} {scored['version']}"
+        models["effect"] |= {"serves": serves, "why": scored["why"]}
+    return models
 
 
 def check_night(text: str) -> date:

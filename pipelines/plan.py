@@ -2,10 +2,11 @@
 
     nightmarket night --shop demo --date 2026-03-15
 
-The decision itself is pipelines/strategy/; this file reads the night's tables, calls it and writes the rows.
+The decision itself is pipelines/strategy/; this file reads the night's tables, calls it and writes the rows. Where the
+champion has scored the strategies (strategy_scores), most customers get what earns most; else all are drawn by lot.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,24 @@ from pipelines.core.config import Shop, Strategy
 from pipelines.core.errors import NoDataError
 from pipelines.core.storage import Store
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
+from pipelines.plan_scores import Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
+from pipelines.strategy.exploit import exploit
 from pipelines.strategy.explore import Decisions, explore
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE = "campaign_plan"
-INPUTS = ("segments", "user_profiles", "channel_response", "catalog")  # the last two may be missing
+INPUTS = (
+    "segments",
+    "user_profiles",
+    "channel_response",
+    "catalog",
+    "strategy_scores",
+)  # the last three may be missing
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class PlanResult:
     expected_cost_cents: int  # with the discounts expected to be used, rounded up; at most the budget
     by_channel: dict[str, dict[str, int]]  # channel -> customers, messages, cost_cents, capacity
     by_constraint: dict[str, int]  # what bound each customer -> customers
+    by_lot: int  # customers decided by lot, those who got nothing included
+    model: dict[str, Any] | None  # name, version, expected_profit_cents, gap; None: no champion, all by lot
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -75,11 +86,19 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
     import pyarrow.parquet as pq
 
     keys, segment_ids, customers = read_customers(night, shop, store)
-    decisions = explore(customers, shop.strategy, night)
+    scores = read_scores(night, store, keys, customers.margin_percent, shop.strategy)
+    if scores:
+        chosen = exploit(customers, scores.profit_cents, shop.strategy, night)
+        decisions, is_lot, gap = chosen.decisions, chosen.is_lot, chosen.gap
+    else:
+        decisions = explore(customers, shop.strategy, night)
+        texts = (f"no champion: {text}" if text.startswith("explore") else text for text in decisions.why_texts)
+        decisions, is_lot, gap = replace(decisions, why_texts=tuple(texts)), ~decisions.is_holdout, 0.0
     folder = staging / TABLE
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(_rows(keys, segment_ids, decisions), folder / "part-00000.parquet", compression="zstd")
-    return _summary(decisions, shop.strategy)
+    rows = _rows(keys, segment_ids, decisions, scores)
+    pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
+    return _summary(decisions, shop.strategy, is_lot, scores, gap)
 
 
 def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", np.ndarray, Customers]:
@@ -160,7 +179,7 @@ def _margins(catalog: Any, profiles: Any, strategy: Strategy) -> np.ndarray:
     return margins
 
 
-def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions) -> "pa.Table":
+def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions, scores: Scores | None) -> "pa.Table":
     """The plan in the declared columns, order and types; texts are looked up, not formatted row by row."""
     import pyarrow as pa
 
@@ -189,11 +208,16 @@ def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions) -> "p
         C.RUNNER_UP_STRATEGY_ID: chosen(names, NOTHING, decisions.runner_up),
         C.BINDING_CONSTRAINT: pa.array(decisions.constraint_texts).take(pa.array(decisions.constraint)),
         C.WHY: pa.array(decisions.why_texts, pa.string()).take(pa.array(decisions.why)),
+        C.EXPECTED_PROFIT_CENTS: pa.array(decisions.expected_profit_cents, from_pandas=True),  # NaN: null
+        C.MODEL_NAME: pa.repeat(scores.model_name if scores else "", len(keys)),
+        C.MODEL_VERSION: pa.repeat(scores.model_version if scores else "", len(keys)),
     }
     return pa.table([pa.array(columns[name]).cast(schema.field(name).type) for name in schema.names], schema=schema)
 
 
-def _summary(decisions: Decisions, strategy: Strategy) -> PlanResult:
+def _summary(
+    decisions: Decisions, strategy: Strategy, is_lot: np.ndarray, scores: Scores | None, gap: float
+) -> PlanResult:
     planned = np.bincount(decisions.strategy + 1, minlength=len(decisions.candidates) + 1)[1:].tolist()
     by_channel = {
         channel.id: {"customers": 0, "messages": 0, "cost_cents": 0, "capacity": channel.capacity_per_night}
@@ -207,6 +231,11 @@ def _summary(decisions: Decisions, strategy: Strategy) -> PlanResult:
     bound = np.bincount(decisions.constraint, minlength=len(decisions.constraint_texts)).tolist()
     got_nothing = (decisions.strategy < 0) & ~decisions.is_holdout
     by_lot = decisions.constraint == decisions.constraint_texts.index("control")
+    model = None
+    if scores:
+        profit = round(float(np.nansum(decisions.expected_profit_cents)), 2)
+        model = {"name": scores.model_name, "version": scores.model_version, "expected_profit_cents": profit}
+        model["gap"] = round(gap, 9)
     return PlanResult(
         rows=len(decisions.strategy),
         treated=sum(planned),
@@ -216,4 +245,6 @@ def _summary(decisions: Decisions, strategy: Strategy) -> PlanResult:
         expected_cost_cents=int(np.ceil(decisions.expected_cost_cents.sum() - 1e-6)),
         by_channel=by_channel,
         by_constraint={text: n for text, n in zip(decisions.constraint_texts, bound, strict=True) if n},
+        by_lot=int(is_lot.sum()),
+        model=model,
     )

@@ -54,11 +54,43 @@ def night_table(summary: dict[str, Any], currency: str) -> Table:
     )
     segments = summary["segments"].get("segments", {})
     table.add_row("segments", ", ".join(f"{name} ({n:,})" for name, n in segments.items()) or "none")
+    for task, model in summary["models"].items():
+        table.add_row(f"model {task}", model_line(model))
     plan = summary["plan"]
     table.add_row(
         "plan",
         f"{plan['rows']:,} of {plan['customers']:,} customers, cost {plan['cost']:,.2f} {currency}, holdout {plan['holdout']:,}",
     )
+    return table
+
+
+def model_line(model: dict[str, Any]) -> str:
+    """One task's night: what serves, and what became of a challenger."""
+    parts = []
+    if model.get("serves"):
+        parts.append(f"{model['serves']} serves")
+    if model.get("trained"):
+        parts.append(f"trained version {model['version']}: {model['verdict']}")
+    if model.get("error"):
+        parts.append(f"failed: {model['error']}")
+    return "; ".join(parts) or "nothing due"
+
+
+def evaluation_table(result: dict[str, Any]) -> Table:
+    """A judgement: a row per metric, ours first, then each baseline, then the paired difference to it."""
+    table = Table(title=f"{result['name']} on {result['data']}", title_justify="left")
+    for name in ("metric", "ours", *result["baselines"]):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+
+    def cell(value: dict[str, float] | None) -> str:
+        return f"{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})" if value else ""
+
+    for metric, ours in result["metrics"].items():
+        theirs = [cell(metrics.get(metric)) for metrics in result["baselines"].values()]
+        table.add_row(metric, cell(ours), *theirs)
+        paired = [cell(result["paired"].get(who, {}).get(metric)) for who in result["baselines"]]
+        if any(paired):
+            table.add_row("  ours minus theirs", "", *paired, style="dim")
     return table
 
 

@@ -4,6 +4,8 @@ Matrices are kept as float16, which holds what four bits held (cosine above 0.99
 configuration says float32, so that `from_pretrained` loads them as that. Only numbers are read, nothing is run.
 """
 
+import json
+import mmap
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ import numpy as np
 
 from pipelines.core.errors import WeightsError
 
+PROMPTS = "config_sentence_transformers.json"  # the customary place
 _BLOCK = np.dtype([("scale", "<f2"), ("pairs", "u1", 16)])  # Q4_0: 32 numbers of four bits with one scale
 
 
 class _Reader:
     """Numbers one after another out of a file's bytes."""
 
-    def __init__(self, data: np.ndarray) -> None:
-        self.data = data
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.place = 0
 
     def numbers(self, layout: str) -> tuple[Any, ...]:
@@ -41,15 +45,16 @@ def e5_from_q4(folder: Path, out: Path) -> None:
     """
     import torch
     from safetensors.torch import save_file
-    from transformers import BertConfig
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, PreTrainedTokenizerFast
 
     path = next(folder.iterdir())
-    reader = _Reader(np.memmap(path, np.uint8, "r"))
+    reader = _Reader(path)
     if reader.array("u1", 4).tobytes() != b"E5S1":
         raise WeightsError(f"{path}: does not begin with E5S1; another version of this format; delete that file")
     reader.place = 8
     hidden, layers, heads, inner, vocabulary, positions, types, epsilon, _ = reader.numbers("7ifi")
-    n_pieces, *special, text_bytes = reader.numbers("5iQ")
+    n_pieces, begin, end, pad, unknown, text_bytes = reader.numbers("5iQ")
     ends = reader.array("<u4", n_pieces + 1)
     scores = reader.array("<f4", n_pieces)
     text = reader.array("u1", text_bytes).tobytes()
@@ -96,29 +101,69 @@ def e5_from_q4(folder: Path, out: Path) -> None:
     config = BertConfig(
         vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=inner, max_position_embeddings=positions, type_vocab_size=types, layer_norm_eps=epsilon,
-        pad_token_id=special[2], architectures=["BertModel"], dtype="float32",
+        pad_token_id=pad, architectures=["BertModel"], dtype="float32",
     )  # fmt: skip
     config.save_pretrained(out)
+    prompts = {"query": "query: ", "passage": "passage: "}  # what the model was trained to see before each text
+    (out / PROMPTS).write_text(json.dumps({"prompts": prompts}) + "\n")
     pieces = [(text[ends[i] : ends[i + 1]].decode("utf-8", "replace"), float(scores[i])) for i in range(n_pieces)]
-    _unigram(pieces, *special, longest=positions, out=out)
-
-
-def _unigram(
-    pieces: list[tuple[str, float]], begin: int, end: int, pad: int, unknown: int, longest: int, out: Path
-) -> None:
-    """Writes the tokenizer of XLM-R's kind: "<s> text </s>"."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unknown))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace()
+    ends_of_text = [("<s>", begin), ("</s>", end)]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", begin), ("</s>", end)]
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ends_of_text
     )
+    names = {"bos": "<s>", "eos": "</s>", "unk": "<unk>", "pad": "<pad>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>",
-        cls_token="<s>", sep_token="</s>", mask_token="<mask>", model_max_length=longest,
+        tokenizer_object=tokenizer,
+        model_max_length=positions,
         model_input_names=["input_ids", "attention_mask"],
+        **{f"{short}_token": name for short, name in names.items()},
+    ).save_pretrained(out)
+
+
+def llama_from_gguf(folder: Path, out: Path) -> None:
+    """A GGUF file of Llama's architecture, tied embeddings -> LlamaForCausalLM with its tokenizer and chat template."""
+    import torch
+    from gguf import GGUFReader, dequantize
+    from safetensors.torch import save_file
+    from transformers import AutoTokenizer, LlamaConfig
+
+    path = next(folder.iterdir())
+    file = GGUFReader(path)
+
+    def told(name: str) -> Any:
+        return file.fields[name].contents()
+
+    heads, kv_heads = told("llama.attention.head_count"), told("llama.attention.head_count_kv")
+    names = {
+        "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
+        "token_embd": "embed_tokens", "output_norm": "norm",
+    }  # fmt: skip
+    tensors = {}
+    for tensor in file.tensors:
+        *block, short, _ = tensor.name.split(".")  # blk.3.attn_q.weight, or output_norm.weight
+        numbers = dequantize(tensor.data, tensor.tensor_type)
+        if short in ("attn_q", "attn_k"):  # GGUF pairs neighbours in the rotary embedding, Hugging Face halves
+            n = heads if short == "attn_q" else kv_heads
+            numbers = numbers.reshape(n, -1, 2, numbers.shape[-1]).swapaxes(1, 2).reshape(numbers.shape)
+        to = f"model.layers.{block[1]}." if block else "model."
+        kept = numbers.astype(np.float16) if numbers.ndim == 2 else np.array(numbers)
+        tensors[f"{to}{names[short]}.weight"] = torch.from_numpy(np.ascontiguousarray(kept))
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=path.name)
+    tokenizer.save_pretrained(out)
+    LlamaConfig(
+        vocab_size=len(tensors["model.embed_tokens.weight"]), hidden_size=told("llama.embedding_length"),
+        num_hidden_layers=told("llama.block_count"), num_attention_heads=heads, num_key_value_heads=kv_heads,
+        intermediate_size=told("llama.feed_forward_length"), max_position_embeddings=told("llama.context_length"),
+        rms_norm_eps=told("llama.attention.layer_norm_rms_epsilon"),
+        rope_parameters={"rope_type": "default", "rope_theta": told("llama.rope.freq_base")},
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, tie_word_embeddings=True, architectures=["LlamaForCausalLM"],
+        dtype="float32",
     ).save_pretrained(out)  # fmt: skip

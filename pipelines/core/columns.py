@@ -120,5 +120,6 @@ class Columns:
     SPEND_CENTS: Final = "spend_cents"
     LIFT_CONVERSION: Final = "lift_conversion"
     LIFT_SPEND_CENTS: Final = "lift_spend_cents"
+    EXPECTED_PROFIT_CENTS: Final = "expected_profit_cents"
     MODEL_NAME: Final = "model_name"
     MODEL_VERSION: Final = "model_version"

@@ -366,6 +366,9 @@ _ALL = [
             C.RUNNER_UP_STRATEGY_ID: STRING,
             C.BINDING_CONSTRAINT: STRING,
             C.WHY: STRING,
+            C.EXPECTED_PROFIT_CENTS: DOUBLE,  # over sending nothing, as the champion expects it; null without a champion
+            C.MODEL_NAME: STRING,  # "" without a champion
+            C.MODEL_VERSION: STRING,
         },
         sort_by=(C.USER_KEY,),
         owner="marketing",

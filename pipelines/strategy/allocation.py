@@ -34,46 +34,79 @@ class Design:
         return np.minimum(self.cells[:, [cause != "" for cause in self.causes]].sum(axis=1), 1.0)
 
 
-def design(groups: Groups, strategy: Strategy, arms: list[Arm]) -> Design:
-    """The night's probabilities. Groups that may be sent nothing at all get 'control' with probability 1."""
-    channels = strategy.channels
+@dataclass(frozen=True)
+class Room:
+    """What the lots of one night may use on average, so that no lot crosses a limit: k scarce limits, channels, then
+    the budget, in the order in which rounding gives them up.
+
+    A limit that no lot could cross needs nothing kept back and is none of these.
+    """
+
+    channels: tuple[int, ...]  # scarce ones, positions in Strategy.channels; the largest capacity first
+    messages: tuple[float, ...]  # of each of these
+    budget_cents: float | None  # None: not scarce
+    is_open: np.ndarray  # (g, a) bool: allowed, and small enough beside each limit
+    cost_cents: np.ndarray  # (g, a) float64, messages and expected discounts of one customer, order value rounded up
+
+
+def room(groups: Groups, strategy: Strategy, arms: list[Arm]) -> Room:
+    """What is left of capacities and budget for expectations, after what rounding whole customers can add.
+
+    Of the scarce limits, the later one is given up in rounding, the less it keeps back: the budget, where the pieces
+    are largest, is last, after the smallest capacity.
+    """
+    channels, budget = strategy.channels, strategy.nightly_budget_cents
     channel_of = np.array([arm.channel for arm in arms], dtype=np.int64)
     frequency = np.array([arm.frequency for arm in arms], dtype=np.float64)
-    n_members = np.array([len(arm.members) for arm in arms], dtype=np.int64)
     cost = np.array([arm.message_cost_cents for arm in arms]) + np.outer(
         groups.order_cents, np.array([arm.discount_share for arm in arms])
     )
-    n_allowed = (groups.allowed * n_members).sum(axis=1)
-    wish = (1 - strategy.control_percent / 100) * groups.allowed * n_members / np.maximum(n_allowed, 1)[:, None]
-
-    # A limit that no lot could cross needs nothing kept back. Of the others, the later one is given up in rounding, the
-    # less it keeps back: the budget, where the pieces are largest, is last, after the smallest capacity.
-    budget = strategy.nightly_budget_cents
     most = np.where(groups.allowed, frequency, 0.0)
     scarce = [i for i, c in enumerate(channels) if _at_most(groups, most * (channel_of == i)) > c.capacity_per_night]
     scarce.sort(key=lambda i: (-channels[i].capacity_per_night, i))
     is_budget_scarce = _at_most(groups, cost * groups.allowed) > budget
     n_limits = len(scarce) + is_budget_scarce
 
-    send = wish.copy()
+    is_open = groups.allowed.copy()
+    messages = []
     for rank, i in enumerate(scarce):
         mine = channel_of == i
         fits = mine & (frequency <= channels[i].capacity_per_night)
-        send[:, mine & ~fits] = 0
         # Rounding adds less than (limits not yet given up) x (messages of one customer), and messages are whole.
         kept_back = (n_limits - rank) * frequency[fits].max(initial=0) - 1
-        limit = max(channels[i].capacity_per_night - max(kept_back, 0) - _SLACK, 0)
+        messages.append(max(channels[i].capacity_per_night - max(kept_back, 0) - _SLACK, 0))
+        is_open[:, mine & ~fits if messages[-1] else mine] = False
+    if not is_budget_scarce:
+        return Room(tuple(scarce), tuple(messages), None, is_open, cost)
+    is_open &= _affordable(cost, groups.allowed, budget)
+    left = max(budget - cost[is_open].max(initial=0) * (1 + _SLACK), 0)
+    return Room(tuple(scarce), tuple(messages), left, is_open, cost)
+
+
+def design(groups: Groups, strategy: Strategy, arms: list[Arm], space: Room) -> Design:
+    """The night's probabilities. Groups that may be sent nothing at all get 'control' with probability 1."""
+    channels = strategy.channels
+    channel_of = np.array([arm.channel for arm in arms], dtype=np.int64)
+    frequency = np.array([arm.frequency for arm in arms], dtype=np.float64)
+    n_members = np.array([len(arm.members) for arm in arms], dtype=np.int64)
+    cost = space.cost_cents
+    n_allowed = (groups.allowed * n_members).sum(axis=1)
+    wish = (1 - strategy.control_percent / 100) * groups.allowed * n_members / np.maximum(n_allowed, 1)[:, None]
+
+    send = wish.copy()
+    for i, limit in zip(space.channels, space.messages, strict=True):
+        mine = channel_of == i
+        send[:, mine & (frequency > channels[i].capacity_per_night)] = 0
         use = (groups.size @ send[:, mine]) @ frequency[mine]
         send[:, mine] *= min(1.0, limit / use) if use > 0 else 1.0
     by_capacity = wish - send
 
     paid = send
-    if is_budget_scarce:
-        paid = np.where(_affordable(cost, groups.allowed, budget), send, 0.0)
-        limit = max(budget - cost[paid > 0].max(initial=0) * (1 + _SLACK), 0)
+    if space.budget_cents is not None:
+        paid = np.where(space.is_open, send, 0.0)
         total = groups.size @ (paid * cost).sum(axis=1)
-        if total > limit:
-            paid = np.where(cost > 0, paid * (limit / total), paid)
+        if total > space.budget_cents:
+            paid = np.where(cost > 0, paid * (space.budget_cents / total), paid)
     by_budget = send - paid
 
     lost = [by_capacity[:, channel_of == i].sum(axis=1, keepdims=True) for i in range(len(channels))]
@@ -83,9 +116,10 @@ def design(groups: Groups, strategy: Strategy, arms: list[Arm]) -> Design:
     causes = ("",) * len(arms) + ("control", "budget", *(f"capacity:{channel.id}" for channel in channels))
     padding = len(causes) - len(arms)
     weights = [
-        np.broadcast_to(np.pad(np.where(channel_of == i, frequency, 0.0), (0, padding)), cells.shape) for i in scarce
+        np.broadcast_to(np.pad(np.where(channel_of == i, frequency, 0.0), (0, padding)), cells.shape)
+        for i in space.channels
     ]
-    if is_budget_scarce:
+    if space.budget_cents is not None:
         weights.append(np.pad(cost, ((0, 0), (0, padding))))
     return Design(cells, causes, tuple(weights), cost, n_allowed)
 

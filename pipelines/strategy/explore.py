@@ -18,7 +18,7 @@ import numpy as np
 
 from pipelines.core.config import Strategy
 from pipelines.core.errors import NightmarketError
-from pipelines.strategy.allocation import Design, design
+from pipelines.strategy.allocation import Design, Room, design, room
 from pipelines.strategy.candidates import Arm, Candidate, arms, candidates
 from pipelines.strategy.constraints import RULES, Customers, Groups, group_customers
 from pipelines.strategy.holdout import is_holdout, night_draws, night_generator
@@ -42,47 +42,83 @@ class Decisions:
     why: np.ndarray  # (n,) int64, position in why_texts
     why_texts: tuple[str, ...]
     expected_cost_cents: np.ndarray  # (n,) float64, messages and expected discounts
+    expected_profit_cents: np.ndarray  # (n,) float64, over sending nothing, as the model expects it; NaN: no model
 
 
-def explore(customers: Customers, strategy: Strategy, night: date) -> Decisions:
-    """Draws the night's lots. Same customers (in any order), strategy and night: same decisions."""
+@dataclass(frozen=True)
+class Setting:
+    """What a night's lots are drawn from."""
+
+    found: list[Candidate]
+    deck: list[Arm]
+    held: np.ndarray  # (n,) bool, the holdout
+    groups: Groups  # of the customers not held out
+    room: Room
+    lottery: Design
+
+
+def setting(customers: Customers, strategy: Strategy) -> Setting:
+    """Candidates, holdout, groups, and the lottery that the limits leave; nothing of it depends on the night's lots."""
     found = candidates(strategy)
     deck = arms(found, strategy)
     held = is_holdout(customers.user_keys, strategy.seed, strategy.holdout_percent)
     groups = group_customers(customers, held, strategy, deck)
-    lottery = design(groups, strategy, deck)
-    random = night_generator(strategy.seed, night)
-    counts = round_unbiased(
-        groups.size[:, None] * lottery.cells, lottery.weights, lambda chance: bool(random.random() < chance)
-    )
-    _check_limits(counts, groups, lottery, strategy, deck)
+    space = room(groups, strategy, deck)
+    return Setting(found, deck, held, groups, space, design(groups, strategy, deck, space))
+
+
+def explore(customers: Customers, strategy: Strategy, night: date) -> Decisions:
+    """Draws the night's lots. Same customers (in any order), strategy and night: same decisions."""
+    given = setting(customers, strategy)
     draws = night_draws(customers.user_keys, strategy.seed, night)
-    cell = _deal(groups, counts, draws[:, 0])
-    return _decisions(customers, found, deck, held, groups, lottery, cell, draws)
+    cell = deal(
+        given.groups.group_of, given.groups.size, given.lottery.cells, given.lottery.weights, draws, strategy, night
+    )
+    check_limits(cell, given, strategy)
+    return decisions(customers, given, cell, draws)
 
 
-def _deal(groups: Groups, counts: np.ndarray, draw: np.ndarray) -> np.ndarray:
-    """(n,) int64: the column of `counts` (g, j) that each customer gets, -1 where left out; lowest draws come first."""
-    cell = np.full(len(draw), -1, dtype=np.int64)
-    order = np.lexsort((draw, groups.group_of))
-    order = order[groups.group_of[order] >= 0]
+def deal(
+    group_of: np.ndarray,
+    size: np.ndarray,
+    cells: np.ndarray,
+    weights: tuple[np.ndarray, ...],
+    draws: np.ndarray,
+    strategy: Strategy,
+    night: date,
+) -> np.ndarray:
+    """(n,) int64: the cell that each customer gets, -1 where left out; within a group, lowest first draws come first.
+
+    group_of (n,) -1 for customers left out; size (g,); cells (g, j) probabilities; weights as in Design; draws (n, 1+).
+    """
+    random = night_generator(strategy.seed, night)
+    counts = round_unbiased(size[:, None] * cells, weights, lambda chance: bool(random.random() < chance))
+    if not np.array_equal(counts.sum(axis=1), size):
+        raise NightmarketError("a group has not one card per customer; nothing is planned, report this fault")
+    cell = np.full(len(draws), -1, dtype=np.int64)
+    order = np.lexsort((draws[:, 0], group_of))
+    order = order[group_of[order] >= 0]
     cell[order] = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel())
     return cell
 
 
-def _check_limits(counts: np.ndarray, groups: Groups, lottery: Design, strategy: Strategy, deck: list[Arm]) -> None:
-    """What allocation and rounding promise, held against the whole numbers; a failure is a fault of this program."""
-    sent = counts[:, : len(deck)]
+def check_limits(arm: np.ndarray, given: Setting, strategy: Strategy) -> None:
+    """What allocation and rounding promise, held against whole customers; a failure is a fault of this program.
+
+    arm (n,) int64: what each customer gets; below 0 or from the number of arms on: nothing.
+    """
+    groups, deck = given.groups, given.deck
+    sent = np.zeros(groups.allowed.shape, dtype=np.int64)
+    treated = np.flatnonzero((arm >= 0) & (arm < len(deck)))
+    np.add.at(sent, (groups.group_of[treated], arm[treated]), 1)
     wrong = []
-    if not np.array_equal(counts.sum(axis=1), groups.size):
-        wrong.append("a group has not one card per customer")
     if sent[~groups.allowed].any():
         wrong.append("a strategy that is not allowed")
     for i, channel in enumerate(strategy.channels):
         use = sum(arm.frequency * int(sent[:, a].sum()) for a, arm in enumerate(deck) if arm.channel == i)
         if use > channel.capacity_per_night:
             wrong.append(f"{use} messages on {channel.id}, capacity {channel.capacity_per_night}")
-    cost = float((sent * lottery.cost_cents).sum())
+    cost = float((sent * given.lottery.cost_cents).sum())
     if cost > strategy.nightly_budget_cents + 1e-6:
         wrong.append(f"{cost:.0f} cents, budget {strategy.nightly_budget_cents}")
     if wrong:
@@ -91,17 +127,9 @@ def _check_limits(counts: np.ndarray, groups: Groups, lottery: Design, strategy:
         )
 
 
-def _decisions(
-    customers: Customers,
-    found: list[Candidate],
-    deck: list[Arm],
-    held: np.ndarray,
-    groups: Groups,
-    lottery: Design,
-    cell: np.ndarray,
-    draws: np.ndarray,
-) -> Decisions:
-    """Turns cells into strategies, runners-up and reasons; `cell` (n,) is -1 for the holdout."""
+def decisions(customers: Customers, given: Setting, cell: np.ndarray, draws: np.ndarray) -> Decisions:
+    """Turns cells of the lottery into strategies, runners-up and reasons; `cell` (n,) is -1 for the holdout."""
+    found, deck, held, groups, lottery = given.found, given.deck, given.held, given.groups, given.lottery
     n_members = np.array([len(arm.members) for arm in deck], dtype=np.int64)
     members = np.array([member for arm in deck for member in arm.members], dtype=np.int64)
     before = np.concatenate([[0], np.cumsum(n_members)])  # where an arm's members start
@@ -151,7 +179,9 @@ def _decisions(
     # A reason depends on group, cell and constraint alone, so it is worded once for all who share it.
     key = np.where(inside, (group * len(lottery.causes) + cell) * len(names) + constraint, -1)
     _, first, why = np.unique(key, return_index=True, return_inverse=True)
-    why_texts = tuple(_why(bool(sent[i]), names[constraint[i]], int(n_allowed[i]), float(propensity[i])) for i in first)
+    why_texts = tuple(
+        reason(bool(sent[i]), names[constraint[i]], int(n_allowed[i]), float(propensity[i])) for i in first
+    )
     return Decisions(
         candidates=tuple(found),
         strategy=chosen,
@@ -164,6 +194,7 @@ def _decisions(
         why=why.astype(np.int64),
         why_texts=why_texts,
         expected_cost_cents=expected_cost,
+        expected_profit_cents=np.full(len(cell), np.nan),
     )
 
 
@@ -176,7 +207,7 @@ _NOT_ALLOWED = {
 }
 
 
-def _why(is_sent: bool, constraint: str, n_allowed: int, propensity: float) -> str:
+def reason(is_sent: bool, constraint: str, n_allowed: int, propensity: float) -> str:
     if is_sent:
         return f"explore: 1 of {n_allowed} allowed strategies, propensity {propensity:.4g}"
     if constraint == HOLDOUT:

@@ -74,19 +74,26 @@ def brier(target: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np
 
 
 def ece(target: np.ndarray, probability: np.ndarray, weight: np.ndarray, n_bins: int = 15) -> np.ndarray:
-    """Expected calibration error: |mean probability - share that came true| per bin, averaged by the bins' weight.
+    """Expected calibration error: root of the mean squared gap between what was said and what came true, per bin.
 
     Target: 0/1 (n,) for probabilities (n,), or class codes (n,) for (n, classes), then the mean over classes. Bins hold
-    equally many rows, not equal widths: rare events lie in a narrow range (Nixon et al. 2019, adaptive calibration).
+    equally many rows, because rare events lie in a narrow range. Chance alone opens gaps, the more the finer a model
+    tells rows apart, and would punish it for that: products of a row with itself are left out of the squares, so they
+    are right on average, on resamples too (Kumar, Liang and Ma 2019, the debiased estimator).
     """
     if probability.ndim == 2:
         classes = range(probability.shape[1])
         return np.mean([ece(target == k, probability[:, k], weight, n_bins) for k in classes], axis=0)
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, n_bins + 1)[1:-1]))
     bins = np.searchsorted(edges, probability, side="right")
-    gaps = np.zeros((len(target), len(edges) + 1))
-    gaps[np.arange(len(target)), bins] = probability - target
-    return _ratio(np.abs(weight @ gaps).sum(axis=-1), weight.sum(axis=-1))
+    order = np.argsort(bins, kind="stable")
+    starts = np.flatnonzero(np.diff(bins[order], prepend=-1))
+    counts = weight[..., order]
+    gaps = counts * (probability - target)[order]
+    rows, own_rows = np.add.reduceat(counts, starts, axis=-1), np.add.reduceat(counts**2, starts, axis=-1)
+    gap, own_gap = np.add.reduceat(gaps, starts, axis=-1), np.add.reduceat(gaps**2, starts, axis=-1)
+    squares = _ratio(gap**2 - own_gap, rows**2 - own_rows, 0.0)
+    return np.sqrt(np.maximum(_ratio((rows * squares).sum(axis=-1), rows.sum(axis=-1)), 0.0))
 
 
 def rmse(target: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -135,7 +142,17 @@ class Interval:
         low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if drawn.size else (math.nan, math.nan)
         return cls(float(values[0]), float(low), float(high))
 
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON, where what is not defined is null."""
+        return {name: None if math.isnan(number) else number for name, number in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, float | None]) -> "Interval":
+        return cls(**{name: math.nan if number is None else number for name, number in told.items()})
+
     def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "not defined"
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 

@@ -10,9 +10,8 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from pipelines.core.errors import WeightsError
 
-WORDS = (
-    "view click search favorite cart buy pv fav the a good bad shirt dress red blue of and it is fits well poor".split()
-)
+# Words that the tiny encoder's tokenizer knows as one piece.
+WORDS = "view click search favorite cart buy pv fav the a good bad shirt dress red blue of and it is fits well poor"
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +33,7 @@ def make_encoder(folder: Path, hidden: int = 16, layers: int = 2, seed: int = 0)
     """A random BERT with a wordpiece tokenizer that knows WORDS, letters and digits, as a Hugging Face folder."""
     letters = string.ascii_lowercase + string.digits + string.punctuation
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
-    pieces += [word for word in WORDS if word not in pieces]
+    pieces += [word for word in WORDS.split() if word not in pieces]
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(pieces), hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=2,

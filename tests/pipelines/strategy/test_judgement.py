@@ -97,10 +97,39 @@ def test_a_whole_weight_counts_as_that_many_rows(case: tuple[np.ndarray, np.ndar
 
 def test_calibration_error_by_hand() -> None:
     probability = np.array([0.1, 0.1, 0.9, 0.9])
-    target = np.array([0, 1, 1, 1])
-    # two bins of two rows: |0.1 - 0.5| and |0.9 - 1|
-    assert j.ece(target, probability, np.ones(4), n_bins=2) == pytest.approx((0.4 + 0.1) / 2)
-    assert j.ece(target, probability, np.array([1.0, 1.0, 0.0, 0.0]), n_bins=2) == pytest.approx(0.4)
+    target = np.array([0, 1, 0, 0])
+    # two bins of two rows: products of the gaps 0.1 and -0.9, and of 0.9 and 0.9; the mean is 0.36
+    assert j.ece(target, probability, np.ones(4), n_bins=2) == pytest.approx(0.6)
+    # a row that was drawn twice is no second witness: 2 * 0.9 * 0.9 of 9 - 5 pairs
+    assert j.ece(target, probability, np.array([0, 0, 2.0, 1.0]), n_bins=2) == pytest.approx(0.9)
+    assert j.ece(target, probability, np.array([1.0, 1.0, 0, 0]), n_bins=2) == 0  # no more than chance
+
+
+def test_calibration_error_finds_a_known_gap_and_none_where_there_is_none() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.uniform(0.1, 0.7, 20_000)
+    target = rng.random(20_000) < truth
+    assert j.ece(target, truth, np.ones(20_000)) == pytest.approx(0, abs=0.01)
+    assert j.ece(target, truth + 0.1, np.ones(20_000)) == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_fine_calibrated_model_is_not_called_worse_calibrated_than_a_constant() -> None:
+    rng = np.random.default_rng(6)
+    clearly_worse = 0
+    for _ in range(20):
+        truth = rng.uniform(0, 1, 400)
+        target = (rng.random(400) < truth).astype(float)
+        constant = np.full(400, 0.5)
+        drawn = j.resampled(
+            {
+                "fine": lambda w, y=target, p=truth: j.ece(y, p, w),
+                "flat": lambda w, y=target, p=constant: j.ece(y, p, w),
+            },
+            np.arange(400),
+            n_draws=200,
+        )
+        clearly_worse += not j.judge_calibration({"ece": Interval.of(drawn["fine"] - drawn["flat"])}).passed
+    assert clearly_worse <= 2
 
 
 def test_bias_is_the_share_that_totals_are_off() -> None:

@@ -1,0 +1,82 @@
+"""What the champion expects of each strategy, read from strategy_scores and turned into profit for the plan stage."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Strategy
+from pipelines.core.errors import NoDataError
+from pipelines.core.storage import Store
+from pipelines.strategy.candidates import candidates
+from pipelines.strategy.exploit import profit_lift
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE = "strategy_scores"
+_BATCH_ROWS = 1 << 19  # read together: memory stays the same however many customers there are
+_TEXTS = (C.USER_KEY, C.STRATEGY_ID, C.MODEL_NAME, C.MODEL_VERSION)
+_NUMBERS = (C.SPEND_CENTS, C.LIFT_SPEND_CENTS, C.P_COMPLAINT)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Expected profit of each customer (n) under each candidate (s)."""
+
+    profit_cents: np.ndarray  # (n, s) float32, over sending nothing; NaN: not scored
+    model_name: str
+    model_version: str
+
+
+def read_scores(
+    night: date, store: Store, keys: "pa.Array", margin_percent: np.ndarray, strategy: Strategy
+) -> Scores | None:
+    """The night's scores of the customers `keys` (n), whose margins are `margin_percent` (n,); None: no champion scored.
+
+    Customers and strategies that are none of ours any more are left out. Raises NoDataError where two models have
+    scored one night.
+    """
+    import pyarrow.parquet as pq
+
+    files = store.files(TABLE, [night])
+    if not files:
+        return None
+    found = candidates(strategy)
+    discount = np.array([candidate.discount_percent for candidate in found], dtype=np.float64)
+    message_cost = np.array([candidate.message_cost_cents for candidate in found], dtype=np.float64)
+    ids = [candidate.strategy_id for candidate in found]
+    profit = np.full((len(keys), len(found)), np.nan, dtype=np.float32)
+    models: dict[str, set[str]] = {C.MODEL_NAME: set(), C.MODEL_VERSION: set()}
+    for file in files:
+        parts = pq.ParquetFile(file, read_dictionary=list(_TEXTS))
+        for batch in parts.iter_batches(_BATCH_ROWS, columns=[*_TEXTS, *_NUMBERS]):
+            user, candidate = _places(batch[C.USER_KEY], keys), _places(batch[C.STRATEGY_ID], ids)
+            known = np.flatnonzero((user >= 0) & (candidate >= 0))
+            user, candidate = user[known], candidate[known]
+            spend, lift, p_complaint = (batch[name].to_numpy(zero_copy_only=False)[known] for name in _NUMBERS)
+            profit[user, candidate] = profit_lift(
+                spend, lift, p_complaint, margin_percent[user], discount[candidate], message_cost[candidate],
+                strategy.complaint_cost_cents,
+            )  # fmt: skip
+            for column, seen in models.items():
+                seen |= set(batch[column].unique().to_pylist())
+    told = [sorted(seen, key=str) for seen in models.values()]
+    if any(len(seen) > 1 for seen in told):
+        raise NoDataError(
+            f"shop {store.shop}, {night}: {TABLE} holds scores of several models, {told}; score the night again"
+        )
+    name, version = (seen[0] if seen else "" for seen in told)
+    return Scores(profit, name, version)
+
+
+def _places(texts: Any, known: Any) -> np.ndarray:
+    """(n,) int64: where in `known` each of the texts (dictionary-encoded, n) stands, -1 for none of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = known if isinstance(known, pa.Array) else pa.array(known, pa.string())
+    place = pc.fill_null(pc.index_in(texts.dictionary, value_set=known), -1).to_numpy()
+    return np.append(place, -1)[pc.fill_null(texts.indices, len(place)).to_numpy()]

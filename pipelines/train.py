@@ -1,0 +1,110 @@
+"""Trains one task's model for a night and registers it as challenger.
+
+    nightmarket train effect --shop demo --date 2026-03-14
+
+Nights split by time: the newest with data judge, those before choose, those before are learnt from. The work itself is
+training/fit.py, started as a process; what was learnt from the same data with the same settings and code is not fitted
+again.
+"""
+
+import json
+from datetime import date
+from typing import Any, Final
+
+from pipelines.core.errors import NoDataError, WrongUseError
+from pipelines.core.registry import LINEAGE_FILE, Registry, Version, training_digest
+from pipelines.core.storage import Store, sources_digest
+from pipelines.features import anchors
+from pipelines.launch import launch
+from pipelines.stage import Context, digest_of
+
+SOURCES: Final = {"behaviour": "events", "effect": "deliveries", "value": "events"}  # task -> table that makes a night
+
+
+def train(task: str, night: date, context: Context) -> dict[str, Any]:
+    """Registers a challenger from what was known at the end of the night: {name, version, kind, made}.
+
+    `made` is False where an equal one is registered. Raises NoDataError, TrainingError, RegistryError, JobError.
+    """
+    shop, store = context.shop, context.store
+    nights = split(task, night, context)
+    settings = shop.models.settings.get(task, {})
+    basis = digest_of(
+        task, {part: [one.isoformat() for one in chosen] for part, chosen in nights.items()}, settings,
+        shop.models.encoder, shop.timezone, shop.strategy, sources_digest("training", "pipelines/strategy"),
+    )  # fmt: skip
+    registry = registry_of(context)
+    with store.lock(f"train-{task}", wait=True), store.staging() as staging:
+        for version in registry.versions(task, basis=basis, role="challenger"):
+            if _is_current(version, registry, store):
+                return {"name": version.name, "version": version.version, "kind": version.kind, "made": False}
+        context.progress(f"training {task} on {len(nights['train'])} nights")
+        return launch(
+            "training.fit",
+            {
+                "shop": shop.model_dump(mode="json"),
+                "root": str(store.root),
+                "mlflow_uri": context.machine.mlflow_uri,
+                "task": task,
+                "night": night.isoformat(),
+                **{part: [one.isoformat() for one in chosen] for part, chosen in nights.items()},
+                "basis": basis,
+                "settings": settings,
+                "threads": context.machine.threads,
+                "weights": str(store.root / "weights"),
+                "checkpoints": str(store.folder / "checkpoints" / task),
+            },
+            context.machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
+            staging,
+            store.folder / "logs",
+        )
+
+
+def split(task: str, night: date, context: Context) -> dict[str, list[date]]:
+    """Nights with data up to `night`: "judged" the newest, "valid" before, "train" before. Raises NoDataError."""
+    check_task(task)
+    models, store, table = context.shop.models, context.store, SOURCES[task]
+    known = [one for one in store.nights(table) if one <= night]
+    found = [one for one in known if (manifest := store.manifest(table, one)) and manifest.rows]
+    held = models.judged_nights + models.valid_nights
+    if len(found) <= held:
+        raise NoDataError(
+            f"shop {context.shop.shop}, {task}: {len(found)} nights of {table} up to {night}, {held + 1} are needed "
+            f"({models.judged_nights} judge, {models.valid_nights} choose, the rest is learnt from)"
+        )
+    return {
+        "train": found[:-held][-models.train_nights :],
+        "valid": found[-held : len(found) - models.judged_nights],
+        "judged": found[-models.judged_nights :],
+    }
+
+
+def is_due(task: str, night: date, context: Context) -> bool:
+    """True on anchor nights (the first of each week) and where the night has no champion. Raises RegistryError."""
+    return night in anchors(context.store.nights("events"), night) or registry_of(context).champion(task, night) is None
+
+
+def check_task(task: str) -> None:
+    """Raises WrongUseError."""
+    if task not in SOURCES:
+        raise WrongUseError(f"unknown task '{task}': expected {', '.join(SOURCES)}")
+
+
+def newest_night(task: str, context: Context) -> date:
+    """The last night that has data for the task. Raises NoDataError, WrongUseError."""
+    return split(task, date.max, context)["judged"][-1]
+
+
+def registry_of(context: Context) -> Registry:
+    """The shop's registry, on the machine or the server that conf/ names."""
+    return Registry(context.shop.shop, context.store.root, context.machine.mlflow_uri)
+
+
+def _is_current(version: Version, registry: Registry, store: Store) -> bool:
+    """Whether all partitions that the version was learnt from are still the same."""
+    lineage: dict[str, str] = json.loads(registry.file(version, LINEAGE_FILE).read_text())
+    now: dict[str, str] = {}
+    for name in lineage:
+        table, _, night = name.partition("/")
+        now |= store.inputs(table, [date.fromisoformat(night)])
+    return training_digest(version.tags["basis"], now) == version.tags["training_digest"]

@@ -1,0 +1,235 @@
+"""What the effect model learns from: who was sent what (or nothing) on a night, and what they did that night.
+
+A night's customers are those of user_profiles at the end of the night before, with what was known of them then. What
+they were sent stands in the night's deliveries; clicks and complaints are answers to a delivery, purchases are counted in
+the night's events, alike for those who were sent something and those who were not.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Shop
+from pipelines.core.errors import NoDataError
+from pipelines.core.storage import Store
+from pipelines.strategy.candidates import NOTHING, Candidate, candidates
+from training.task import Examples
+
+CLICKED, BOUGHT, COMPLAINED, WEIGHT = "clicked", "bought", "complained", "weight"
+
+NUMBERS: Final = (
+    C.RECENCY_NIGHTS, C.N_ACTIVE_NIGHTS, C.N_SESSIONS, C.N_EVENTS, C.N_VIEWS, C.N_SEARCHES, C.N_FAVORITES, C.N_CARTS,
+    C.N_PURCHASES, C.REVENUE_CENTS, C.N_ITEMS, C.AVG_ORDER_CENTS, C.AVG_PRICE_CENTS, C.TOP_CATEGORY_SHARE,
+    C.TOP_BRAND_SHARE, C.ACTIVE_HOUR, C.NIGHT_SHARE, C.MORNING_SHARE, C.AFTERNOON_SHARE, C.EVENING_SHARE,
+    C.N_DELIVERIES, C.N_CLICKS,
+)  # fmt: skip
+RECENT: Final = "n_deliveries_recent"  # on all channels, within their cap windows
+ON_CHANNEL: Final = (C.N_DELIVERIES, C.N_CLICKS)  # also per channel, as "email_n_clicks"
+CUSTOMER_NUMBERS: Final = (*NUMBERS, RECENT)
+CUSTOMER_TEXTS: Final = (C.TOP_CATEGORY_ID,)
+STRATEGY_COLUMNS: Final = (
+    C.STRATEGY_ID, C.OFFER, C.DISCOUNT_PERCENT, C.CHANNEL, C.SEND_WINDOW, C.FREQUENCY, C.CREATIVE_STYLE,
+)  # fmt: skip
+_STRATEGY = pa.schema(
+    [(name, pa.float64() if name in (C.DISCOUNT_PERCENT, C.FREQUENCY) else pa.string()) for name in STRATEGY_COLUMNS]
+)
+_MAX_WEIGHT = 4.0
+
+
+def channel_columns(columns: Sequence[str]) -> list[str]:
+    """Those of `columns` that tell of one channel, sorted."""
+    return sorted(name for name in columns if any(name.endswith(f"_on_channel_{of}") for of in ON_CHANNEL))
+
+
+def strategy_table(strategies: Sequence[Candidate | None]) -> pa.Table:
+    """STRATEGY_COLUMNS of each strategy, one row each; None is sending nothing."""
+    rows = [
+        (NOTHING, "", 0, "", "", 0, "")
+        if one is None
+        else (
+            one.strategy_id,
+            one.offer,
+            one.discount_percent,
+            one.channel,
+            one.send_window,
+            one.frequency,
+            one.creative_style,
+        )
+        for one in strategies
+    ]
+    columns = list(zip(*rows, strict=True)) or [[] for _ in STRATEGY_COLUMNS]
+    return pa.table(
+        [pa.array(list(column), field.type) for column, field in zip(columns, _STRATEGY, strict=True)], schema=_STRATEGY
+    )
+
+
+def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
+    """The customers known at the end of `night`, by user_key: key, segment's name, numbers, texts, answers per channel.
+
+    Raises NoDataError where the night has no features.
+    """
+    profiles = _read(store, "user_profiles", night, C.USER_KEY, *NUMBERS, *CUSTOMER_TEXTS)
+    segments = _read(store, "segments", night, C.USER_KEY, C.SEGMENT_NAME)
+    if profiles is None or segments is None:
+        raise NoDataError(f"shop {shop.shop}, night {night}: no customer features; run the features stage first")
+    profiles = profiles.sort_by(C.USER_KEY)
+    keys = profiles[C.USER_KEY].combine_chunks()
+    where = pc.index_in(keys, value_set=segments[C.USER_KEY])
+    profiles = profiles.append_column(C.SEGMENT_NAME, segments[C.SEGMENT_NAME].take(where).fill_null(""))
+    history = _read(
+        store, "channel_response", night, C.USER_KEY, C.CHANNEL, C.N_DELIVERIES_CAP_WINDOW, *ON_CHANNEL
+    )  # fmt: skip
+    recent = np.zeros(len(keys))
+    for channel in shop.strategy.channels:
+        found = {name: np.zeros(len(keys)) for name in (C.N_DELIVERIES_CAP_WINDOW, *ON_CHANNEL)}
+        if history is not None:
+            mine = history.filter(pc.equal(history[C.CHANNEL], channel.id))
+            row = pc.index_in(mine[C.USER_KEY], value_set=keys)
+            mine, row = mine.filter(pc.is_valid(row)), row.drop_null().to_numpy()
+            for name, values in found.items():
+                values[row] = pc.fill_null(mine[name], 0).to_numpy()
+        recent += found[C.N_DELIVERIES_CAP_WINDOW]
+        for name in ON_CHANNEL:
+            profiles = profiles.append_column(f"{channel.id}_on_channel_{name}", pa.array(found[name]))
+    return profiles.append_column(RECENT, pa.array(recent))
+
+
+def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples: int) -> Examples:
+    """One example per customer and night, at most `max_examples` (customers by lot, the same lot in every run).
+
+    Customers whose message bounced, who got several strategies in one night, or whose strategy cannot be read are left
+    out of that night. Raises NoDataError where nothing was delivered in any of the nights.
+    """
+    parts = [part for night in sorted(nights) if (part := _night(shop, store, night)) is not None]
+    if not parts or not any(pc.any(pc.not_equal(rows[C.STRATEGY_ID], NOTHING)).as_py() for rows, _, _ in parts):
+        raise NoDataError(
+            f"shop {shop.shop}: nothing was delivered in {len(nights)} nights"
+            + (f" from {min(nights)} to {max(nights)}" if nights else "")
+            + "; the effect of campaigns is learnt once some were sent"
+        )
+    rows = pa.concat_tables([rows for rows, _, _ in parts])
+    target = pa.concat_tables([target for _, target, _ in parts])
+    night = np.concatenate([np.full(rows.num_rows, np.datetime64(night, "D")) for rows, _, night in parts])
+    keys = rows[C.USER_KEY].to_numpy(zero_copy_only=False)
+    segment = rows[C.SEGMENT_NAME].to_numpy(zero_copy_only=False)
+    found = Examples(rows, target, keys, segment, night)
+    if len(found) > max_examples:
+        drawn = np.random.default_rng(shop.strategy.seed).permutation(len(found))[:max_examples]
+        found = found.take(np.sort(drawn))
+    return found
+
+
+def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, date] | None:
+    """Rows and targets of one night; None where nothing was delivered or nobody was known the night before."""
+    eve = night - timedelta(days=1)
+    sent = _read(store, "deliveries", night, C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS)
+    if sent is None or not sent.num_rows or not store.files("user_profiles", [eve]):
+        return None
+    profiles = profiles_of(shop, store, eve)
+    keys = profiles[C.USER_KEY].combine_chunks()
+    strategies = _strategies(shop, pc.unique(sent[C.STRATEGY_ID]).to_pylist())
+    known = pa.array(list(strategies))
+    per_user = sent.group_by(C.USER_KEY).aggregate([([], "count_all")])
+    several = per_user.filter(pc.greater(per_user["count_all"], 1))[C.USER_KEY]
+    is_told = pc.and_(pc.equal(sent[C.STATUS], "delivered"), pc.is_in(sent[C.STRATEGY_ID], value_set=known))
+    is_told = pc.and_(is_told, pc.invert(pc.is_in(sent[C.USER_KEY], value_set=several)))
+    told = sent.filter(is_told)
+
+    place = pc.index_in(keys, value_set=told[C.USER_KEY])
+    got_any = pc.is_in(keys, value_set=sent[C.USER_KEY])
+    kept = pc.or_(pc.is_valid(place), pc.invert(got_any))
+    profiles, keys, place = profiles.filter(kept), keys.filter(kept), place.filter(kept)
+    strategy = pc.fill_null(told[C.STRATEGY_ID].take(place), NOTHING)
+    table = strategy_table([None, *strategies.values()])
+    attributes = table.take(pc.index_in(strategy, value_set=table[C.STRATEGY_ID]))
+    rows = profiles
+    for name in STRATEGY_COLUMNS:
+        rows = rows.append_column(name, attributes[name])
+
+    delivery = told[C.DELIVERY_ID].take(place)
+    answers = _read(store, "outcomes", night, C.DELIVERY_ID, C.OUTCOME)
+    spent = _spent(store, night, keys)
+    target = pa.table(
+        {
+            CLICKED: _answered(answers, delivery, "click"),
+            BOUGHT: (~np.isnan(spent)).astype(np.float64),
+            C.SPEND_CENTS: np.nan_to_num(spent),
+            COMPLAINED: _answered(answers, delivery, "complaint"),
+            WEIGHT: _weights(store, eve, keys, strategy),
+        }
+    )
+    return rows, target, night
+
+
+def _strategies(shop: Shop, ids: list[str]) -> dict[str, Candidate]:
+    """The strategies behind these ids: of today's candidates, or read from the id where the shop has changed since."""
+    known = {one.strategy_id: one for one in candidates(shop.strategy)}
+    discounts = {offer.id: offer.discount_percent for offer in shop.strategy.offers}
+    for text in ids:
+        parts = text.split(".")
+        if text in known or len(parts) != 5 or parts[1] not in discounts or not parts[3].removeprefix("x").isdigit():
+            continue
+        channel, offer, window, frequency, style = parts
+        known[text] = Candidate(
+            text, offer, discounts[offer], channel, window, int(frequency.removeprefix("x")), style, 0, 0.0
+        )
+    return known
+
+
+def _answered(answers: pa.Table | None, delivery: pa.ChunkedArray, outcome: str) -> np.ndarray:
+    """(n,) 1.0 where the delivery was answered like this, NaN where nothing was sent."""
+    sent = delivery.is_valid().to_numpy()
+    if answers is None:
+        return np.where(sent, 0.0, np.nan)
+    mine = answers.filter(pc.equal(answers[C.OUTCOME], outcome))[C.DELIVERY_ID]
+    found = pc.is_in(delivery, value_set=mine.combine_chunks(), skip_nulls=True).to_numpy()
+    return np.where(sent, found.astype(np.float64), np.nan)
+
+
+def _spent(store: Store, night: date, keys: pa.Array) -> np.ndarray:
+    """(n,) cents that each customer paid on the night, NaN for those who bought nothing."""
+    spent = np.full(len(keys), np.nan)
+    events = _read(store, "events", night, C.USER_KEY, C.EVENT_TYPE, C.PRICE_CENTS, C.QUANTITY, C.IS_BOT)
+    if events is None:
+        return spent
+    is_purchase = pc.equal(events[C.EVENT_TYPE], "purchase")
+    bought = events.filter(pc.and_(is_purchase, pc.invert(pc.fill_null(events[C.IS_BOT], False))))
+    place = pc.index_in(bought[C.USER_KEY], value_set=keys)
+    bought, place = bought.filter(pc.is_valid(place)), place.drop_null().to_numpy()
+    cents = pc.multiply(pc.fill_null(bought[C.PRICE_CENTS], 0), pc.fill_null(bought[C.QUANTITY], 1)).to_numpy()
+    total = np.bincount(place, cents, minlength=len(keys))
+    spent[place] = total[place]
+    return spent
+
+
+def _weights(store: Store, eve: date, keys: pa.Array, strategy: pa.ChunkedArray) -> np.ndarray:
+    """(n,) stabilised inverse propensities (Robins, Hernan, Brumback 2000): how often the night's plan gave this strategy
+    to anybody, over how likely it was to give it to this customer; within 1/4 and 4. 1 where all were alike: campaigns
+    drawn by lot without a plan, and the holdout."""
+    plan = _read(store, "campaign_plan", eve, C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT)
+    weight = np.ones(len(keys))
+    if plan is None:
+        return weight
+    counted = pc.value_counts(plan[C.STRATEGY_ID])
+    share = counted.field("counts").to_numpy() / plan.num_rows
+    usual = share[pc.index_in(plan[C.STRATEGY_ID], value_set=counted.field("values")).to_numpy()]
+    row = pc.index_in(keys, value_set=plan[C.USER_KEY])
+    planned = pc.fill_null(pc.equal(plan[C.STRATEGY_ID].take(row), strategy), False).to_numpy(zero_copy_only=False)
+    lot = planned & ~pc.fill_null(plan[C.IS_HOLDOUT].take(row), True).to_numpy(zero_copy_only=False)
+    at = pc.fill_null(row, 0).to_numpy()[lot]
+    weight[lot] = usual[at] / np.maximum(plan[C.PROPENSITY].to_numpy()[at], 1e-6)
+    return np.clip(weight, 1 / _MAX_WEIGHT, _MAX_WEIGHT)
+
+
+def _read(store: Store, table: str, night: date, *columns: str) -> Any:
+    """The night's rows of a table, or None where it has no partition."""
+    files = store.files(table, [night])
+    # partitioning=None: the folder's name must not come back as a column
+    parts = [pq.read_table(file, columns=list(columns), partitioning=None) for file in files]
+    return pa.concat_tables(parts) if parts else None
