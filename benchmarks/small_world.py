@@ -162,9 +162,9 @@ class World:
                         CAST(hour({local}) AS BIGINT) AS hour FROM read_parquet({files}, hive_partitioning = false)"""
                 )
             base.execute(f"SET VARIABLE nights = {self.shop.features.window_nights}")
-            profiles = base.execute(_PROFILES).to_arrow_table()
+            profiles = base.sql(_PROFILES).to_arrow_table()
             query = _RESPONSES.format(caps=caps, channels=names, rest=strategy.complaint_rest_nights)
-            responses = base.execute(query).to_arrow_table()
+            responses = base.sql(query).to_arrow_table()
         self._write("user_profiles", night, profiles)
         self._write("channel_response", night, responses)
         bands = profiles[C.PRICE_BAND].to_pylist()

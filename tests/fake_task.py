@@ -183,4 +183,8 @@ def environment(folder: Path) -> dict[str, str]:
     """For processes: Python starts with this task installed."""
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text("from tests.fake_task import install\ninstall()\n")
-    return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}"}
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # MLflow starts uvicorn by its name
+    }

@@ -8,6 +8,7 @@ folder that outlives a killed run, so the next goes on from there), `out`. The r
 """
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from datetime import date
@@ -40,7 +41,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
 
     checkpoints = Path(spec["checkpoints"]) / digest[:16]
     how = Fitting(
-        threads=int(spec["threads"]),
+        threads=int(spec["threads"]) or os.cpu_count() or 1,
         settings=spec["settings"],
         work=checkpoints,
         weights=Path(spec["weights"]),

@@ -3,7 +3,8 @@
     mlflow models serve -m models:/demo-effect@champion --env-manager local --host 127.0.0.1 --port 5001
 
 It answers POST /invocations with {"dataframe_split": {"columns": [...], "data": [...]}}, one prediction per row. The
-environment that serves needs this project installed; MLFLOW_TRACKING_URI names the store (sqlite:///<root>/mlflow/mlflow.db).
+environment that serves is one with this project installed, its bin folder on PATH (MLflow starts uvicorn by its name);
+MLFLOW_TRACKING_URI names the store, sqlite:///<root>/mlflow/mlflow.db.
 """
 
 import json

@@ -13,16 +13,14 @@ import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
 from pipelines.core.registry import Registry
 from training.plots import Figures
+from training.signature import lists, plain, signature
 from training.task import Model
-
-if TYPE_CHECKING:
-    from mlflow.models import ModelSignature
 
 BATCH: Final = 1_000  # metrics in one request, MLflow's most
 FLUSH_SECONDS: Final = 10.0  # a long training shows where it is
@@ -142,7 +140,7 @@ class MlflowTracker:
                 python_model=str(Path(__file__).with_name("serve.py")),
                 artifacts={"bundle": str(bundle)},
                 signature=signature(example, model.predict(example)),
-                input_example=example.to_pandas().assign(**_lists(example)),
+                input_example=example.to_pandas().assign(**lists(example)),
                 pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS],
                 mlflow_model=Described(model_id=logged.model_id, run_id=self.run_id),
             )
@@ -202,52 +200,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def plain(rows: pa.Table) -> pa.Table:
-    """Without dictionaries and schema metadata: what JSON can carry."""
-    fields = [
-        pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
-        for field in rows.schema
-    ]
-    return rows.cast(pa.schema(fields))
-
-
-def signature(rows: pa.Table, predicted: pa.Table) -> "ModelSignature":
-    """MLflow's signature of a model; whole numbers that may be missing are doubles there."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    def schema(table: pa.Table) -> Schema:
-        return Schema(
-            [ColSpec(_type(field.type, table[field.name].null_count > 0), field.name) for field in table.schema]
-        )
-
-    return ModelSignature(schema(rows), schema(predicted))
-
-
-def _type(kind: pa.DataType, may_miss: bool) -> Any:
-    from mlflow.types import DataType
-    from mlflow.types.schema import AnyType, Array
-
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return Array(_type(kind.value_type, False))
-    for fits, found in (
-        (pa.types.is_boolean, DataType.boolean),
-        (pa.types.is_floating, DataType.double),
-        (pa.types.is_integer, DataType.double if may_miss else DataType.long),
-        (pa.types.is_string, DataType.string),
-        (pa.types.is_timestamp, DataType.datetime),
-        (pa.types.is_date, DataType.datetime),
-    ):
-        if fits(kind):
-            return found
-    return AnyType()
-
-
-def _lists(rows: pa.Table) -> dict[str, list[Any]]:
-    """Columns of lists as Python lists: pandas makes arrays of them, which MLflow does not write."""
-    return {field.name: rows[field.name].to_pylist() for field in rows.schema if pa.types.is_nested(field.type)}
 
 
 def _system_monitor(run_id: str, uri: str) -> Any:

@@ -8,11 +8,7 @@ version says in its tags where it comes from and what was decided about it. The 
 import contextlib
 import hashlib
 import json
-import logging
-import os
 import shutil
-import sqlite3
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlparse
 
 from pipelines.core.errors import RegistryError
+from pipelines.core.mlflow_client import is_refusal, open_client
 from pipelines.core.storage import Store, file_hash
 
 if TYPE_CHECKING:
@@ -33,18 +30,6 @@ MODEL_FOLDER: Final = "artifacts/bundle/model"  # of a logged model: what the ta
 BASELINE_FOLDER: Final = "artifacts/bundle/baseline"  # the simple model that was fitted on the same examples
 LINEAGE_FILE: Final = "artifacts/bundle/lineage.json"  # partition -> content hash, of all that was learnt from
 MAX_TEXT: Final = 5_000  # characters of a tag or description that every database behind MLflow takes
-
-_ANSWER_SECONDS = 5
-_ENVIRONMENT = {  # a registry that is down is found out in seconds, and nothing is told to anybody
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_ANSWER_SECONDS),
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_UV_AUTO_DETECT": "false",
-}
 
 
 @dataclass(frozen=True)
@@ -178,8 +163,8 @@ class Registry:
         """The folder that the task saved. Raises RegistryError where its files are not those that were registered."""
         folder = self.file(version, MODEL_FOLDER)
         if folder_hash(folder) != version.content_sha256:
-            if not self.is_local:
-                shutil.rmtree(folder, ignore_errors=True)  # what was fetched may have been cut off: next time anew
+            if folder.is_relative_to(self.folder / "fetched"):
+                shutil.rmtree(folder, ignore_errors=True)  # it may have changed here only: next time it is fetched anew
             raise RegistryError(
                 f"{version}: the files in {folder} are not those that were registered (SHA-256 differs); "
                 "restore them, or `nightmarket rollback` to the champion before"
@@ -270,46 +255,20 @@ class Registry:
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """MLflow's client, quiet and quick to give up. Makes the local store at its first use."""
-        for key, value in _ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import mlflow
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with self.answering():
-            mlflow.set_tracking_uri(self.uri)
-            mlflow.set_registry_uri(self.uri)
-            if not self.is_local:
-                return mlflow.MlflowClient(self.uri, self.uri)
-            with Store(self.root, "mlflow").lock("open", wait=True):  # two that make the tables at once break them
-                self.folder.chmod(0o700)
-                _check_database(self._database)
-                client = mlflow.MlflowClient(self.uri, self.uri)
-                client.search_experiments(max_results=1)
-                client.search_registered_models(max_results=1)
-                return client
+        """MLflow's client; makes the local store at its first use."""
+        return open_client(self.uri, self.root, self._database if self.is_local else None)
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
         """Turns what MLflow, its database or the network refuses into one line."""
         try:
             yield
-        except (RegistryError, KeyboardInterrupt):
-            raise
         except Exception as error:
-            if type(error).__module__.partition(".")[0] not in (
-                "mlflow",
-                "requests",
-                "urllib3",
-                "sqlalchemy",
-                "sqlite3",
-            ) and not isinstance(error, OSError):
+            if not is_refusal(error):
                 raise
-            what = " ".join(str(error).split("(Background on this error")[0].split())[:300]
+            what = " ".join(str(error).partition("(Background on this error")[0].split())[:300]
             advice = (
-                "see that <root>/mlflow can be written and no other process holds it"
+                f"see that {self.folder} can be written and no other process holds it"
                 if self.is_local
                 else "is the server up? mlflow_uri in conf/local.yaml names it"
             )
@@ -318,10 +277,3 @@ class Registry:
 
 def _version(found: Any) -> Version:
     return Version(found.name, str(found.version), found.run_id or "", found.description or "", dict(found.tags))
-
-
-def _check_database(path: Path) -> None:
-    """MLflow would try for a minute to open what cannot be opened; raises sqlite3.Error within seconds."""
-    with contextlib.closing(sqlite3.connect(path, timeout=_ANSWER_SECONDS)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        database.rollback()

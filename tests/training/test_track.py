@@ -16,7 +16,8 @@ from tests import fake_task
 from tests.fake_task import FakeModel, make_root
 from training import track
 from training.serve import to_arrow
-from training.track import MlflowTracker, NullTracker, flatten, plain, signature, tracking
+from training.signature import plain, signature
+from training.track import MlflowTracker, NullTracker, flatten, tracking
 
 TAGS = {"trained_night": "2026-03-07"}
 

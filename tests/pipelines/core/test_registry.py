@@ -166,7 +166,7 @@ def locked(registry: Registry) -> Iterator[Registry]:
 
 
 def test_a_store_that_another_process_holds_is_one_line(locked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.core.registry._ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("pipelines.core.mlflow_client._ANSWER_SECONDS", 0.1)
     with pytest.raises(RegistryError, match="does not answer: database is locked") as told:
         locked.champion(TASK, date(2026, 3, 1))
     assert "\n" not in str(told.value)
@@ -181,6 +181,12 @@ def test_a_store_that_is_no_database_is_one_line(registry: Registry) -> None:
 def test_a_store_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mlflow" / "mlflow.db").mkdir(parents=True)
     with pytest.raises(RegistryError, match="unable to open database file"):
+        Registry("fake", tmp_path, None).experiment(TASK)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mlflow").write_text("in the way")
+    with pytest.raises(RegistryError, match=r"does not answer: .*mlflow"):
         Registry("fake", tmp_path, None).experiment(TASK)
 
 
