@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.core.errors import NightmarketError
 from pipelines.promote import promote
 from pipelines.stage import Context, StageResult
-from pipelines.train import is_due, train
+from pipelines.train import is_due, make_features, train
 
 
 def run(night: date, context: Context) -> StageResult:
@@ -20,7 +20,7 @@ def run(night: date, context: Context) -> StageResult:
         told: dict[str, Any] = {"trained": False}
         try:
             if is_due(task, night, context):
-                context.progress(f"training {task}")
+                make_features(task, night, context)
                 made = train(task, night, context)
                 verdict = promote(task, night, context, made["version"])
                 told = {"trained": True, "version": made["version"], **verdict.as_dict()}

@@ -18,7 +18,7 @@ from pipelines.core.config import Shop, Strategy
 from pipelines.core.errors import NoDataError
 from pipelines.core.storage import Store
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
-from pipelines.plan_scores import Scores, read_scores
+from pipelines.plan_scores import NO_VERSION, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
@@ -92,8 +92,11 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
         decisions, is_lot, gap = chosen.decisions, chosen.is_lot, chosen.gap
     else:
         decisions = explore(customers, shop.strategy, night)
-        texts = (f"no champion: {text}" if text.startswith("explore") else text for text in decisions.why_texts)
-        decisions, is_lot, gap = replace(decisions, why_texts=tuple(texts)), ~decisions.is_holdout, 0.0
+        is_lot, gap = ~decisions.is_holdout, 0.0
+    if not scores or scores.model_version == NO_VERSION:
+        who = "the baseline scored: " if scores else ""
+        texts = (f"no champion: {who}{text}" if text.startswith("exp") else text for text in decisions.why_texts)
+        decisions = replace(decisions, why_texts=tuple(texts))
     folder = staging / TABLE
     folder.mkdir(parents=True, exist_ok=True)
     rows = _rows(keys, segment_ids, decisions, scores)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE = "strategy_scores"
+NO_VERSION = "none"  # of the baseline that scores where there is no champion
 _BATCH_ROWS = 1 << 19  # read together: memory stays the same however many customers there are
 _TEXTS = (C.USER_KEY, C.STRATEGY_ID, C.MODEL_NAME, C.MODEL_VERSION)
 _NUMBERS = (C.SPEND_CENTS, C.LIFT_SPEND_CENTS, C.P_COMPLAINT)

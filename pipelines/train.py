@@ -8,13 +8,14 @@ again.
 """
 
 import json
-from datetime import date
+from datetime import date, timedelta
+from itertools import chain
 from typing import Any, Final
 
+from pipelines import features
 from pipelines.core.errors import NoDataError, WrongUseError
 from pipelines.core.registry import LINEAGE_FILE, Registry, Version, training_digest
 from pipelines.core.storage import Store, sources_digest
-from pipelines.features import anchors
 from pipelines.launch import launch
 from pipelines.stage import Context, digest_of
 
@@ -81,7 +82,18 @@ def split(task: str, night: date, context: Context) -> dict[str, list[date]]:
 
 def is_due(task: str, night: date, context: Context) -> bool:
     """True on anchor nights (the first of each week) and where the night has no champion. Raises RegistryError."""
-    return night in anchors(context.store.nights("events"), night) or registry_of(context).champion(task, night) is None
+    return night in features.anchors(context.store.nights("events"), night) or registry_of(context).champion(task, night) is None
+
+
+def make_features(task: str, night: date, context: Context) -> None:
+    """Features of the eves of all nights that the task learns from or is judged on, where a young store lacks them."""
+    if SOURCES[task] != "deliveries":
+        return
+    known = context.store.nights("events")
+    for one in sorted(chain.from_iterable(split(task, night, context).values())):
+        eve = one - timedelta(days=1)
+        if eve in known:
+            features.run(eve, context)
 
 
 def check_task(task: str) -> None:

@@ -86,9 +86,11 @@ def fit_boosted(
     rounds: int = 1_000,
     patience: int = 50,
     names: Sequence[str] | None = None,
+    label: str = "",
     **settings: Any,
 ) -> lightgbm.Booster:
-    """Trees on `train`, as many as serve `valid` best (without it: `rounds`); `settings` are LightGBM's parameters.
+    """Trees on `train`, as many as serve `valid` best (without it: `rounds`); `settings` are LightGBM's parameters, `label`
+    begins the names of the logged curves.
 
     Equal data and settings give an equal model, whatever the number of threads. Raises TrainingError for no rows, a
     target of one class only and a target that is no number.
@@ -130,7 +132,7 @@ def fit_boosted(
         ) from None
     for metric, values in curve.get("valid", {}).items():
         for step, value in enumerate(values):
-            how.log({f"valid_{metric}": value}, step)
+            how.log({f"{label}valid_{metric}": value}, step)
     # Read back from its text, so that what was fitted and what is loaded are the same thing to the last bit.
     return booster_of(fitted.model_to_string(num_iteration=fitted.best_iteration or -1))
 

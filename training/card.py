@@ -1,5 +1,6 @@
 """The model card: what a reviewer needs to decide, on one page of Markdown. It becomes the version's description."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ def card(
     models = list(found["metrics"])
     head = [
         f"# {task.name}: {tags.get('kind', '?')}",
-        f"{(task.__doc__ or '').strip().splitlines()[0] if task.__doc__ else ''}".strip(),
+        (sys.modules[type(task).__module__].__doc__ or "").partition("\n")[0],
         "## Data",
         f"- learnt from {tags.get('data_first', '?')} to {tags.get('data_last', '?')}: "
         f"{tags.get('train_rows', '?')} examples; choices made on {tags.get('valid_rows', '?')} later ones",

@@ -84,7 +84,7 @@ def _download(name: str, wheel: Wheel, downloads: Path, offline: bool, progress:
             stdout=output,
             stderr=output,
             env={**os.environ, "TMPDIR": str(unfinished), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-            pass_fds=[lock],
+            pass_fds=[],
         )
         try:
             done = 0
@@ -109,10 +109,10 @@ def _download(name: str, wheel: Wheel, downloads: Path, offline: bool, progress:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of wheels so far; files may go while they are counted."""
+    """Bytes of wheels so far; files and folders may go while they are counted."""
     total = 0
-    for path in folder.rglob("*.whl"):
-        with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.rglob("*.whl"):
             total += path.stat().st_size
     return total
 

@@ -12,92 +12,30 @@ import gc
 import hashlib
 import json
 import logging
-import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from safetensors.torch import load_model
 from torch import Tensor, nn
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
-from pipelines.core.config import Settings
 from pipelines.core.errors import TrainingError
 from training import tune
+from training.checkpoints import save_weights
 from training.loop_data import IGNORED, Padding, TrainOrder, longest_first
-from training.loop_trainer import (  # fmt: skip
-    Collate,
-    Goal,
-    Length,
-    Log,
-    Loss,
-    Metric,
-    OneWayTrainer,
-    is_out_of_memory,
-    save_weights,
-)
+from training.loop_settings import LoopSettings, Precision, arguments_of, is_bf16
+from training.loop_trainer import Collate, Goal, Length, Log, Loss, Metric, OneWayTrainer, TrainResult, logits_of
 
 __all__ = ["IGNORED", "LoopSettings", "Padding", "TrainResult", "predict", "train"]
 
-Precision = Literal["auto", "bf16", "fp32"]
 _LOG = logging.getLogger(__name__)
 _START, _FINAL, _RUN, _DONE = "start.safetensors", "final.safetensors", "run", "done.json"
-
-
-class LoopSettings(Settings):
-    """How a neural model is trained. What is not said here is the Trainer's default."""
-
-    tune: Literal["full", "frozen", "lora"] = Field("full", description="what is trained, see training/tune.py")
-    frozen_layers: int = Field(0, ge=0, description="tune=frozen: the embeddings and so many first layers stay")
-    lora_rank: int = Field(8, ge=1, le=512, description="tune=lora: rank of the added matrices")
-    learning_rate: float = Field(5e-5, gt=0)
-    epochs: float = Field(3, gt=0)
-    max_steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
-    batch_size: int = Field(32, ge=1, description="rows per optimizer step, over all processes")
-    accumulate: int = Field(1, ge=1, description="parts that a process cuts its batch into to save memory")
-    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
-    schedule: Literal["linear", "cosine", "constant_with_warmup"] = Field("linear", description="after warm-up")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's, not on biases and norms")
-    clip_norm: float = Field(1.0, gt=0, description="gradients with a larger norm are scaled down to it")
-    dropout: float | None = Field(None, ge=0, lt=1, description="of all dropout layers; the model's own by default")
-    label_smoothing: float = Field(0, ge=0, lt=1, description="share of each label spread over all classes")
-    class_weights: tuple[float, ...] | None = Field(None, description="weight of each class in the loss")
-    evaluations: float = Field(1, gt=0, description="validations per epoch; there is one more at the end")
-    patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
-    precision: Precision = Field("auto", description="auto: bf16 where the device computes in it")
-    compile: bool = Field(False, description="torch.compile")
-    adversarial_epsilon: float = Field(0, ge=0, description="FGM: length of the push on word embeddings, 0 is off")
-    pseudo_confidence: float | None = Field(
-        None, gt=0, lt=1, description="unlabelled rows that the model is at least so sure of teach a second one"
-    )
-    checkpoint_steps: int | None = Field(None, ge=1, description="a checkpoint to go on from every so many steps")
-    log_steps: int = Field(10, ge=1, description="steps that a logged loss is the mean of")
-    seed: int = 20260301
-
-    @model_validator(mode="after")
-    def _divides(self) -> "LoopSettings":
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
-        return self
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a run came to; the model holds the weights of `best_step`."""
-
-    best: float  # the watched metric on the validation rows
-    best_step: int
-    steps: int  # optimizer steps done, those before a resume included
-    seconds: float  # of the call that ended the run
-    curve: tuple[Mapping[str, float], ...]  # {"step", "loss", ...} and {"step", "valid_<metric>", ...} in time order
-    notes: tuple[str, ...] = ()  # what a reader should know, such as a halved batch
 
 
 def train(
@@ -145,7 +83,7 @@ def train(
     load_model(model, work / ("second" if is_better else "first") / _FINAL)
     told = f"{len(added)} of {len(unlabelled)} rows pseudo-labelled: {watch} {first.best:.4f} before, {second.best:.4f} after"
     kept = second if is_better else first
-    return replace(kept, seconds=first.seconds + second.seconds, notes=(*first.notes, *second.notes, told))
+    return replace(kept, seconds=first.seconds + second.seconds, notes=[*first.notes, *second.notes, told])
 
 
 def pseudo_labelled(rows: Sequence[Mapping[str, Any]], logits: np.ndarray, confidence: float) -> list[dict[str, Any]]:
@@ -168,12 +106,11 @@ def predict(
     order = longest_first(np.array([length(row) if length else 0 for row in rows]))
     parts = []
     model.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=_is_bf16(precision)):
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=is_bf16(precision)):
         for start in range(0, len(order), batch_size):
             batch = collate([rows[place] for place in order[start : start + batch_size]])
-            outputs = model(**{key: tensor.to(device) for key, tensor in batch.items() if key != "labels"})
-            logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
-            parts.append(logits.float().cpu().numpy())
+            logits = logits_of(model(**{key: tensor.to(device) for key, tensor in batch.items() if key != "labels"}))
+            parts.append(logits.cpu().numpy())
     return np.concatenate(parts)[np.argsort(order)]
 
 
@@ -181,9 +118,8 @@ def _train(
     model: nn.Module, rows: Sequence[Any], valid: Sequence[Any], settings: LoopSettings, work: Path, goal: Goal
 ) -> TrainResult:
     """One run. Where a batch does not fit into memory, a second try cuts it into twice as many parts."""
-    began, parts = time.perf_counter(), settings.accumulate
-    notes: tuple[str, ...] = ()
-    arguments = _arguments(work, settings, parts, len(rows), goal)  # joins the other processes, if there are any
+    parts = settings.accumulate
+    arguments = arguments_of(settings, work, parts, len(rows), goal.watch, goal.higher_is_better)
     if arguments.should_save:
         _open(work, _fingerprint(model, rows, valid, settings, goal))
         save_weights(model, work / _START)
@@ -191,38 +127,48 @@ def _train(
     if (work / _DONE).exists():
         load_model(model.eval(), work / _FINAL)
         return TrainResult(**json.loads((work / _DONE).read_text()))
-    order = TrainOrder(goal.lengths(rows), settings.batch_size, settings.seed)
-    while True:
-        try:
-            with _prepared(model, settings):
-                trainer = OneWayTrainer(
-                    model, arguments, rows, valid, goal=goal, order=order,
-                    patience=settings.patience, epsilon=settings.adversarial_epsilon,
-                )  # fmt: skip
-                trainer.fit()
-                break
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
+    result = _attempt(model, rows, valid, settings, arguments, goal)
+    notes: list[str] = []
+    if result is None:
         told = f"out of memory with {arguments.per_device_train_batch_size} rows at once"
-        if notes or arguments.world_size > 1 or settings.batch_size % (2 * parts):
-            raise TrainingError(f"{told}: raise accumulate (now {parts}) or shorten the longest rows")
-        parts, notes = 2 * parts, (f"{told}: the batch is cut into {2 * parts} parts",)
-        _LOG.warning("%s", notes[0])
-        del trainer
-        gc.collect()
-        torch.cuda.empty_cache()
-        load_model(model, work / _START)
-        arguments = _arguments(work, settings, parts, len(rows), goal)
-    best, best_step = trainer.best
-    result = TrainResult(
-        best, best_step, trainer.state.global_step, time.perf_counter() - began, tuple(trainer.state.log_history), notes
-    )
+        if arguments.world_size == 1 and settings.batch_size % (2 * parts) == 0:
+            notes.append(f"{told}: the batch is cut into {2 * parts} parts")
+            _LOG.warning("%s", notes[0])
+            load_model(model, work / _START)
+            arguments = arguments_of(settings, work, 2 * parts, len(rows), goal.watch, goal.higher_is_better)
+            told = f"{told} and with {arguments.per_device_train_batch_size}"
+            gc.collect()
+            torch.cuda.empty_cache()
+            result = _attempt(model, rows, valid, settings, arguments, goal)
+        if result is None:
+            raise TrainingError(
+                f"{told}: raise accumulate (now {parts}), shorten the longest rows or take a smaller model"
+            )
+    result = replace(result, notes=notes)
     if arguments.should_save:
         save_weights(model, work / _FINAL)
         (work / _DONE).write_text(json.dumps(asdict(result)))
     _wait_for_all()
     return result
+
+
+def _attempt(
+    model: nn.Module, rows: Sequence[Any], valid: Sequence[Any], settings: LoopSettings, arguments: TrainingArguments,
+    goal: Goal,
+) -> TrainResult | None:  # fmt: skip
+    """One try, from the newest checkpoint; None where memory was too small."""
+    try:
+        with _prepared(model, settings):
+            order = TrainOrder(goal.lengths(rows), settings.batch_size, settings.seed)
+            trainer = OneWayTrainer(
+                model, arguments, rows, valid, goal=goal, order=order, patience=settings.patience,
+                epsilon=settings.adversarial_epsilon,
+            )  # fmt: skip
+            return trainer.fit()
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    return None
 
 
 @contextmanager
@@ -237,45 +183,16 @@ def _prepared(model: nn.Module, settings: LoopSettings) -> Iterator[None]:
             for part in model.modules():
                 if isinstance(part, nn.Dropout):
                     part.p = settings.dropout
+        for part in model.modules():
+            if isinstance(part, PreTrainedModel) and not torch.cuda.is_available():
+                # With dropout there is no fused attention for CPUs, and what stands in for it is 8-14% slower than this.
+                stack.callback(part.set_attn_implementation, part.config._attn_implementation)
+                part.set_attn_implementation("eager")
+                break  # the parts of a model follow it
         if settings.compile:
             model.compile()
             stack.callback(setattr, model, "_compiled_call_impl", None)
         yield
-
-
-def _arguments(work: Path, settings: LoopSettings, parts: int, n_rows: int, goal: Goal) -> TrainingArguments:
-    """Our settings in the Trainer's words; `parts` that a process cuts its batch into. Raises TrainingError."""
-    on_cpu = not torch.cuda.is_available()
-    steps_per_epoch = -(-n_rows // settings.batch_size)
-    arguments = TrainingArguments(
-        output_dir=str(work), use_cpu=on_cpu, ddp_backend="gloo" if on_cpu and "RANK" in os.environ else None,
-        bf16=_is_bf16(settings.precision),         gradient_accumulation_steps=parts, num_train_epochs=settings.epochs, max_steps=settings.max_steps or -1,
-        learning_rate=settings.learning_rate, lr_scheduler_type=settings.schedule, warmup_steps=settings.warmup_share,
-        weight_decay=settings.weight_decay, max_grad_norm=settings.clip_norm, seed=settings.seed,
-        eval_strategy="steps", eval_steps=max(1, round(steps_per_epoch / settings.evaluations)),
-        save_strategy="steps" if settings.checkpoint_steps else "no", save_steps=settings.checkpoint_steps or 500,
-        logging_steps=settings.log_steps, logging_nan_inf_filter=False, log_level="error", disable_tqdm=True, report_to=[],
-        metric_for_best_model=goal.watch, greater_is_better=goal.higher_is_better,
-        label_names=["labels"], remove_unused_columns=False,
-    )  # fmt: skip
-    at_once, rest = divmod(settings.batch_size, parts * arguments.world_size)
-    if rest:
-        raise TrainingError(
-            f"batch_size {settings.batch_size} cannot be shared by {arguments.world_size} processes in {parts} parts each: "
-            f"make it a multiple of {parts * arguments.world_size}"
-        )
-    arguments.per_device_train_batch_size, arguments.per_device_eval_batch_size = at_once, 2 * at_once
-    return arguments
-
-
-def _is_bf16(precision: Precision) -> bool:
-    """Whether to compute in bf16: where it is asked for, or where this machine does not merely emulate it."""
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    cpu = torch.cpu.get_capabilities()
-    return bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
 
 
 def _cross_entropy(settings: LoopSettings) -> Loss:
@@ -327,6 +244,11 @@ def _open(work: Path, fingerprint: str) -> None:
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     kept.write_text(fingerprint)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    told = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
 
 
 def _wait_for_all() -> None:

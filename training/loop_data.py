@@ -62,14 +62,19 @@ class Padding:
         batch: dict[str, Tensor] = {}
         for key, first in rows[0].items():
             if np.ndim(first) == 0:
-                batch[key] = torch.as_tensor([row[key] for row in rows])
+                batch[key] = _single(np.array([row[key] for row in rows]))
                 continue
             lengths = np.array([len(row[key]) for row in rows])
             there = np.arange(lengths.max()) < lengths[:, None]
             values = np.concatenate([row[key] for row in rows])
             padded = np.full(there.shape, self.fill.get(key, 0), values.dtype)
             padded[there] = values
-            batch[key] = torch.from_numpy(padded)
+            batch[key] = _single(padded)
             if key == "input_ids":
                 batch["attention_mask"] = torch.from_numpy(there.astype(np.int64))
         return batch
+
+
+def _single(values: np.ndarray) -> Tensor:
+    """Floats in single precision, the rest as it is."""
+    return torch.from_numpy(values.astype(np.float32) if values.dtype == np.float64 else values)

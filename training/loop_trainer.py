@@ -3,25 +3,24 @@
 Only training/loop.py uses it.
 """
 
-import errno
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from pipelines.core.errors import StorageError, TrainingError
+from pipelines.core.errors import TrainingError
 from training.adversarial import pushed
+from training.checkpoints import checkpoints, reading, save_weights, writing
 from training.loop_data import IGNORED, TrainOrder, longest_first
 
 Collate = Callable[[Sequence[Any]], dict[str, Tensor]]
@@ -48,6 +47,18 @@ class Goal:
     def lengths(self, rows: Sequence[Any]) -> np.ndarray:
         """(n,) int; all 0 where no lengths are told."""
         return np.array([self.length(row) if self.length else 0 for row in rows])
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to; the model holds the weights of `best_step`."""
+
+    best: float  # the watched metric on the validation rows
+    best_step: int
+    steps: int  # optimizer steps done, those before a resume included
+    seconds: float  # since the start or the last resume
+    curve: list[dict[str, float]]  # {"step", "loss", ...} and {"step", "valid_<metric>", ...} in time order
+    notes: list[str]  # what a reader should know, such as a halved batch
 
 
 class OneWayTrainer(Trainer):
@@ -79,12 +90,14 @@ class OneWayTrainer(Trainer):
     def _validations(self) -> list[dict[str, float]]:
         return [entry for entry in self.state.log_history if f"valid_{self._goal.watch}" in entry]
 
-    def fit(self) -> None:
+    def fit(self) -> TrainResult:
         """Trains, from the newest checkpoint if there is one, and leaves the best weights in the bare model."""
-        found = checkpoints(self._work)
+        found, began = checkpoints(self._work), time.perf_counter()
         try:
             self.train(resume_from_checkpoint=str(found[-1]) if found else None)
             load_model(self._bare, self._work / _BEST)
+            seconds = time.perf_counter() - began
+            return TrainResult(*self.best, self.state.global_step, seconds, self.state.log_history, [])
         finally:
             self._bare.eval()
             for patched in ("forward", "_original_forward", "_is_accelerate_prepared"):
@@ -105,8 +118,16 @@ class OneWayTrainer(Trainer):
         return gathered.sum()
 
     def _mean_loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
-        logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
-        return self._goal.loss(logits.float(), labels).sum() / num_items_in_batch
+        return self._goal.loss(logits_of(outputs), labels).sum() / num_items_in_batch
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        batch = self._prepare_inputs(inputs)
+        labels = batch.pop("labels")
+        with torch.no_grad():
+            logits = logits_of(model(**batch))
+            return self._goal.loss(logits, labels).sum() / _items(labels), logits, labels
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
@@ -118,8 +139,7 @@ class OneWayTrainer(Trainer):
     def _measure(self, predictions: EvalPrediction) -> dict[str, float]:
         """The metrics, in the order of the validation rows; they came longest first."""
         place = np.argsort(self._valid_order)
-        logits = predictions.predictions[0] if isinstance(predictions.predictions, tuple) else predictions.predictions
-        measured = self._goal.metric(logits[place], predictions.label_ids[place])
+        measured = self._goal.metric(predictions.predictions[place], predictions.label_ids[place])
         if self._goal.watch not in measured:
             raise TrainingError(f"no metric '{self._goal.watch}' to watch; measured are {', '.join(sorted(measured))}")
         return measured
@@ -173,6 +193,7 @@ class OneWayTrainer(Trainer):
         partial = self._work / _PARTIAL
         if self.args.should_save:
             shutil.rmtree(partial, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
         with writing(partial):
             super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
@@ -193,13 +214,28 @@ class OneWayTrainer(Trainer):
         save_model(self._bare, str(folder / _MODEL))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        load_model(self._bare, Path(resume_from_checkpoint) / _MODEL)
+        with reading(resume_from_checkpoint):
+            load_model(self._bare, Path(resume_from_checkpoint) / _MODEL)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with reading(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     def save_weights(self, path: Path) -> None:
         """Writes the weights, whole or not at all. All processes call it, one writes."""
         if self.args.should_save:
             save_weights(self._bare, path)
         self.accelerator.wait_for_everyone()
+
+
+def logits_of(outputs: Any) -> Tensor:
+    """A model's logits, float32: under that name, or first."""
+    logits: Tensor = outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
+    return logits.float()
 
 
 class _SetEpoch(TrainerCallback):
@@ -210,50 +246,8 @@ class _SetEpoch(TrainerCallback):
         self.order.epoch = int(state.epoch or 0)
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Writes all weights as safetensors, whole or not at all. Raises StorageError."""
-    partial = path.with_suffix(".partial")
-    with writing(partial):
-        save_model(model, str(partial))
-        partial.replace(path)
-
-
-def checkpoints(work: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
-    return sorted(work.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a refusal to write `path` into one line, and leaves nothing half written. Raises StorageError."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors do not say why they could not write: the disk does.
-        number = error.errno if isinstance(error, OSError) else None
-        free = shutil.disk_usage(path.parent).free
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or free < 1 << 20:
-            raise StorageError(
-                f"{path.parent}: the disk is full while weights are written; free some space and run again"
-            ) from error
-        if number is None and not isinstance(error, SafetensorError):
-            raise
-        raise StorageError(f"{path.parent}: weights cannot be written: {error}") from error
-
-
 def _items(labels: Tensor) -> Tensor:
     """How many losses count: labels that are not ignored, or rows where labels are numbers to be met."""
     if labels.is_floating_point():
-        return torch.tensor(len(labels))
+        return torch.tensor(len(labels), device=labels.device)
     return (labels != IGNORED).sum()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    told = ("out of memory", "can't allocate memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in told)
-    )

@@ -19,6 +19,7 @@ from pipelines.core.errors import ConfigError, NoDataError, StorageError
 from pipelines.core.storage import Store
 from pipelines.core.tables import TABLES
 from pipelines.export import HEADER, export
+from pipelines.strategy.candidates import candidates
 
 NIGHT = date(2026, 3, 1)
 N = 300
@@ -75,7 +76,7 @@ def test_the_file_has_the_declared_columns_types_and_order(store: Store, tmp_pat
     assert {field.name: str(field.type) for field in table.schema} == declared
     assert table.schema.names == list(declared)
     assert table[C.USER_KEY].to_pylist() == KEYS
-    assert sum(column.null_count for column in table.columns) == 0
+    assert {name for name in declared if table[name].null_count} == {C.EXPECTED_PROFIT_CENTS}  # nobody scored
 
 
 def test_the_counts_are_those_of_the_rows(store: Store, tmp_path: Path) -> None:
@@ -168,6 +169,101 @@ def test_discounts_leave_the_margin_of_the_category(
     assert max(row[C.DISCOUNT_PERCENT] for row in planned_rows) == deepest
     if deepest == 0:
         assert result.by_constraint == {"margin_floor": N}
+
+
+# -- with scores
+
+STRATEGIES = [candidate.strategy_id for candidate in candidates(DEMO.strategy)]
+WARM, PLAIN = "email.none.evening.x1.warm", "email.none.evening.x1.plain"
+
+
+def score(store: Store, lift: dict[str, float], users: list[str] = KEYS, version: str = "3") -> None:
+    """Scores of all strategies: who is sent one spends 10.00 expected, `lift` of it (cents) because of it, else 0."""
+    pairs = sorted((user, name) for user in users for name in STRATEGIES)
+    zeros = [0.0] * len(pairs)
+    rows: dict[str, list[Any]] = {
+        C.USER_KEY: [user for user, _ in pairs],
+        C.STRATEGY_ID: [name for _, name in pairs],
+        **{column: zeros for column in (C.P_CLICK, C.P_CONVERSION, C.P_COMPLAINT, C.LIFT_CONVERSION)},
+        C.SPEND_CENTS: [1_000.0] * len(pairs),
+        C.LIFT_SPEND_CENTS: [lift.get(name, 0.0) for _, name in pairs],
+        C.MODEL_NAME: ["demo-effect"] * len(pairs),
+        C.MODEL_VERSION: [version] * len(pairs),
+    }
+    write(store, "strategy_scores", rows)
+
+
+def test_with_scores_most_customers_get_what_earns_most_and_the_rows_name_the_model(
+    store: Store, tmp_path: Path
+) -> None:
+    score(store, {WARM: 100, PLAIN: 50})
+    of = OPEN.model_copy(update={"strategy": OPEN.strategy.model_copy(update={"explore_percent": 20})})
+    result, rows = planned(store, of, tmp_path / "staging")
+    best = [row for row in rows if row[C.WHY].startswith("exploit")]
+    assert N - len(best) == result.by_lot in range(50, 71)
+    assert {row[C.STRATEGY_ID] for row in best} == {WARM}
+    assert {row[C.RUNNER_UP_STRATEGY_ID] for row in best} == {PLAIN}
+    assert {row[C.EXPECTED_PROFIT_CENTS] for row in best} == {29.0}  # 30% of 1.00, less a cent for the message
+    assert {(row[C.MODEL_NAME], row[C.MODEL_VERSION]) for row in rows} == {("demo-effect", "3")}
+    assert all(0.8 < row[C.PROPENSITY] < 0.81 for row in best)
+    assert result.model is not None
+    assert (result.model["name"], result.model["version"]) == ("demo-effect", "3")
+    assert result.model["expected_profit_cents"] == pytest.approx(sum(row[C.EXPECTED_PROFIT_CENTS] for row in rows))
+    assert 0 <= result.model["gap"] < 1e-3
+    json.dumps(result.counts)
+
+
+def test_without_scores_all_is_drawn_by_lot_and_the_rows_say_why(store: Store, tmp_path: Path) -> None:
+    result, rows = planned(store, DEMO, tmp_path / "staging")
+    assert result.model is None
+    assert result.by_lot == N - result.holdout
+    assert all(row[C.WHY].startswith(("no champion: explore: ", "holdout: ")) for row in rows)
+    assert {(row[C.MODEL_NAME], row[C.MODEL_VERSION], row[C.EXPECTED_PROFIT_CENTS]) for row in rows} == {("", "", None)}
+
+
+def test_scores_of_the_baseline_are_used_and_the_rows_say_that_there_was_no_champion(
+    store: Store, tmp_path: Path
+) -> None:
+    score(store, {WARM: 100}, version="none")
+    _, rows = planned(store, OPEN, tmp_path / "staging")
+    told = {" ".join(row[C.WHY].split()[:6]) for row in rows}
+    assert told == {"no champion: the baseline scored: exploit:", "no champion: the baseline scored: explore:"}
+
+
+def test_customers_without_a_score_are_decided_by_lot_only_and_strangers_scores_are_left_out(
+    store: Store, tmp_path: Path
+) -> None:
+    score(store, {WARM: 100}, users=[*KEYS[: N // 2], "f" * 64])
+    _, rows = planned(store, shop(holdout_percent=0, nightly_budget_cents=10**9), tmp_path / "staging")
+    assert len(rows) == N
+    unscored = [row for row in rows[N // 2 :] if row[C.WHY].startswith("exploit")]
+    assert unscored
+    assert {(row[C.STRATEGY_ID], row[C.BINDING_CONSTRAINT]) for row in unscored} == {("none", "no_profit")}
+
+
+def test_scores_in_several_files_are_read_as_one_table(store: Store, tmp_path: Path) -> None:
+    score(store, {WARM: 100})
+    _, before = planned(store, OPEN, tmp_path / "one")
+    whole = store.partition("strategy_scores", NIGHT) / "part-00000.parquet"
+    table = pq.read_table(whole, partitioning=None)
+    pq.write_table(table.slice(0, 5_000), whole)
+    pq.write_table(table.slice(5_000), whole.with_name("part-00001.parquet"), row_group_size=700)
+    assert planned(store, OPEN, tmp_path / "two")[1] == before
+
+
+def test_a_night_that_two_models_scored_is_refused(store: Store, tmp_path: Path) -> None:
+    score(store, {WARM: 100})
+    one = store.partition("strategy_scores", NIGHT) / "part-00000.parquet"
+    table = pq.read_table(one, partitioning=None)
+    other = table.set_column(table.schema.get_field_index(C.MODEL_VERSION), C.MODEL_VERSION, [["4"] * len(table)])
+    pq.write_table(other, one.with_name("part-00001.parquet"))
+    with pytest.raises(NoDataError, match=r"several models.*score the night again"):
+        plan.build(NIGHT, DEMO, store, tmp_path / "staging")
+
+
+def test_scores_change_the_plan_s_lineage(store: Store) -> None:
+    assert "strategy_scores" in plan.INPUTS
+    assert store.inputs("strategy_scores", [NIGHT]) == {"strategy_scores/2026-03-01": "absent"}
 
 
 def test_missing_features_are_told_with_what_to_do(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_card_says_what_a_reviewer_needs() -> None:
     text = card(FakeTask(), TAGS, found(), "judged nights 2026-03-06 to 2026-03-07", SPEED)
     for line in (
         "# value: lightgbm",
-        "Guesses whether a customer hits.",
+        "A task small enough to check by hand, in place of training/tasks/value.py, and a store it can learn from.",
         "- learnt from 2026-03-02 to 2026-03-05: 900 examples; choices made on 300 later ones",
         "- measured on judged nights 2026-03-06 to 2026-03-07: 1,234 examples of 567 customers",
         "| metric | challenger | champion | minus champion |",

@@ -31,7 +31,8 @@ NUMBERS: Final = (
 )  # fmt: skip
 RECENT: Final = "n_deliveries_recent"  # on all channels, within their cap windows
 ON_CHANNEL: Final = (C.N_DELIVERIES, C.N_CLICKS)  # also per channel, as "email_n_clicks"
-CUSTOMER_NUMBERS: Final = (*NUMBERS, RECENT)
+WEEKDAY: Final = "weekday"  # 1 to 7 from Monday, of the night after
+CUSTOMER_NUMBERS: Final = (*NUMBERS, RECENT, WEEKDAY)
 CUSTOMER_TEXTS: Final = (C.TOP_CATEGORY_ID,)
 STRATEGY_COLUMNS: Final = (
     C.STRATEGY_ID, C.OFFER, C.DISCOUNT_PERCENT, C.CHANNEL, C.SEND_WINDOW, C.FREQUENCY, C.CREATIVE_STYLE,
@@ -42,31 +43,28 @@ _STRATEGY = pa.schema(
 _MAX_WEIGHT = 4.0
 
 
-def channel_columns(columns: Sequence[str]) -> list[str]:
-    """Those of `columns` that tell of one channel, sorted."""
-    return sorted(name for name in columns if any(name.endswith(f"_on_channel_{of}") for of in ON_CHANNEL))
+def on_channel(channel: str, name: str) -> str:
+    """Column of a customer's answers on one channel."""
+    return f"{channel}_{name}"
 
 
 def strategy_table(strategies: Sequence[Candidate | None]) -> pa.Table:
     """STRATEGY_COLUMNS of each strategy, one row each; None is sending nothing."""
     rows = [
-        (NOTHING, "", 0, "", "", 0, "")
+        {
+            C.STRATEGY_ID: NOTHING,
+            C.OFFER: "",
+            C.CHANNEL: "",
+            C.SEND_WINDOW: "",
+            C.CREATIVE_STYLE: "",
+            C.FREQUENCY: 0,
+            C.DISCOUNT_PERCENT: 0,
+        }
         if one is None
-        else (
-            one.strategy_id,
-            one.offer,
-            one.discount_percent,
-            one.channel,
-            one.send_window,
-            one.frequency,
-            one.creative_style,
-        )
+        else {name: getattr(one, name) for name in STRATEGY_COLUMNS}
         for one in strategies
     ]
-    columns = list(zip(*rows, strict=True)) or [[] for _ in STRATEGY_COLUMNS]
-    return pa.table(
-        [pa.array(list(column), field.type) for column, field in zip(columns, _STRATEGY, strict=True)], schema=_STRATEGY
-    )
+    return pa.Table.from_pylist(rows, schema=_STRATEGY)
 
 
 def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
@@ -96,8 +94,9 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
                 values[row] = pc.fill_null(mine[name], 0).to_numpy()
         recent += found[C.N_DELIVERIES_CAP_WINDOW]
         for name in ON_CHANNEL:
-            profiles = profiles.append_column(f"{channel.id}_on_channel_{name}", pa.array(found[name]))
-    return profiles.append_column(RECENT, pa.array(recent))
+            profiles = profiles.append_column(on_channel(channel.id, name), pa.array(found[name]))
+    tomorrow = pa.array(np.full(len(keys), float((night + timedelta(days=1)).isoweekday())))
+    return profiles.append_column(RECENT, pa.array(recent)).append_column(WEEKDAY, tomorrow)
 
 
 def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples: int) -> Examples:

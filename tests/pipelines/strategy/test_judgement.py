@@ -1,3 +1,4 @@
+import json
 import math
 from typing import Any
 
@@ -246,3 +247,10 @@ def test_one_segment_that_is_clearly_worse_refuses_and_is_named() -> None:
 def test_intervals_of_segments_widen_with_their_number() -> None:
     assert j.segment_level(1) == pytest.approx(0.95)
     assert j.segment_level(5) == pytest.approx(0.99)
+
+
+def test_an_interval_survives_json_where_it_is_not_defined_too() -> None:
+    for told in (Interval(0.5, 0.25, 0.75), Interval(math.nan, math.nan, math.nan)):
+        assert str(Interval.from_dict(json.loads(json.dumps(told.as_dict(), allow_nan=False)))) == str(told)
+    assert str(Interval(0.5, 0.25, 0.75)) == "0.5 [0.25, 0.75]"
+    assert str(Interval(math.nan, math.nan, math.nan)) == "not defined"
