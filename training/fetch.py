@@ -84,7 +84,7 @@ def _download(name: str, wheel: Wheel, downloads: Path, offline: bool, progress:
             stdout=output,
             stderr=output,
             env={**os.environ, "TMPDIR": str(unfinished), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-            pass_fds=[],
+            pass_fds=[lock],
         )
         try:
             done = 0

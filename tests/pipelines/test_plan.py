@@ -184,7 +184,7 @@ def score(store: Store, lift: dict[str, float], users: list[str] = KEYS, version
     rows: dict[str, list[Any]] = {
         C.USER_KEY: [user for user, _ in pairs],
         C.STRATEGY_ID: [name for _, name in pairs],
-        **{column: zeros for column in (C.P_CLICK, C.P_CONVERSION, C.P_COMPLAINT, C.LIFT_CONVERSION)},
+        **dict.fromkeys((C.P_CLICK, C.P_CONVERSION, C.P_COMPLAINT, C.LIFT_CONVERSION), zeros),
         C.SPEND_CENTS: [1_000.0] * len(pairs),
         C.LIFT_SPEND_CENTS: [lift.get(name, 0.0) for _, name in pairs],
         C.MODEL_NAME: ["demo-effect"] * len(pairs),

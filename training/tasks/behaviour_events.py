@@ -23,6 +23,8 @@ from pipelines.core.storage import Store
 
 KINDS: Final = ("view", "click", "search", "favorite", "cart", "purchase")  # what is predicted, and all that is looked at
 FAVORITE, CART, PURCHASE = KINDS.index("favorite"), KINDS.index("cart"), KINDS.index("purchase")
+TEXT: Final = "recent"
+TARGET: Final = "behaviour"
 MIN_EVENTS: Final = 5  # events that a customer has before the first example
 CONTEXT: Final = 48  # events that the text tells
 BETWEEN: Final = " | "  # events in the text
@@ -58,6 +60,8 @@ class Histories:
     item: np.ndarray  # (n,) int, the same for the same customer and item; without an item never the same
     category: np.ndarray  # (n,) int, alike
     has_item: np.ndarray  # (n,) bool
+    shop_item: np.ndarray  # (n,) int, the same for the same item of anybody, -1 without
+    shop_category: np.ndarray  # (n,) int, alike
     price_cents: np.ndarray  # (n,) float, NaN where not told
     words: np.ndarray  # (n,) object: what is told of the thing: brand, category, price, title or search
 
@@ -73,12 +77,12 @@ class Histories:
         order = np.lexsort((at_s, customer))
         events, customer, at_s = events.take(order), customer[order], at_s[order]
         local_s = at_s + _offsets(at_s, zone)
-        has_item = pc.is_valid(events[C.ITEM_ID]).to_numpy(zero_copy_only=False)
+        item, category = _known(events[C.ITEM_ID]), _known(events[C.CATEGORY_ID])
         return cls(
             customer, keys, at_s, local_s // 86_400, local_s % 86_400 / 3_600,
             events[C.NIGHT].to_numpy().astype("datetime64[D]"),
             pc.index_in(events[C.EVENT_TYPE], value_set=pa.array(KINDS)).to_numpy(),
-            _same(customer, events[C.ITEM_ID]), _same(customer, events[C.CATEGORY_ID]), has_item,
+            _same(customer, item), _same(customer, category), item >= 0, item, category,
             pc.cast(events[C.PRICE_CENTS], pa.float64()).to_numpy(zero_copy_only=False), _words(events),
         )  # fmt: skip
 
@@ -90,7 +94,7 @@ def read_events(shop: Shop, store: Store, nights: Sequence[date], max_examples: 
     NoDataError where there is none.
     """
     first = min(nights) - timedelta(days=shop.features.window_nights)
-    files = [str(file) for file in store.files(C_EVENTS, _between(first, max(nights)))]
+    files = [str(file) for file in store.files("events", _between(first, max(nights)))]
     asked = ", ".join(f"DATE '{night}'" for night in sorted(nights))
     if not files:
         raise NoDataError(f"shop {shop.shop}: no events up to night {max(nights)}; run the night first")
@@ -120,15 +124,7 @@ def read_events(shop: Shop, store: Store, nights: Sequence[date], max_examples: 
     return found.cast(EVENTS)
 
 
-C_EVENTS = "events"
 _NO_TITLES = f"(SELECT NULL::VARCHAR AS {C.ITEM_ID}, NULL::VARCHAR AS {C.TITLE} WHERE false)"
-
-
-def targets(told: Histories, nights: Sequence[date]) -> np.ndarray:
-    """(k,) positions of the events of `nights` that come after a customer's fifth."""
-    start = np.searchsorted(told.customer, told.customer)
-    is_late = np.arange(len(told)) - start >= MIN_EVENTS
-    return np.flatnonzero(is_late & np.isin(told.night, np.array(sorted(nights), dtype="datetime64[D]")))
 
 
 def texts(told: Histories, last: np.ndarray) -> list[str]:
@@ -172,13 +168,17 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     return found.dictionary.to_numpy(zero_copy_only=False), found.indices.to_numpy().astype(np.int64)
 
 
-def _same(customer: np.ndarray, column: pa.ChunkedArray) -> np.ndarray:
-    """(n,) int, equal for rows of one customer with equal values; rows without a value are like no other row."""
-    missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+def _known(column: pa.ChunkedArray) -> np.ndarray:
+    """(n,) int, equal for equal values, -1 where there is none."""
     _, code = _codes(pc.fill_null(column, ""))
-    code = np.where(missing, code.max(initial=0) + 1 + np.arange(len(code)), code)
+    return np.where(pc.is_valid(column).to_numpy(zero_copy_only=False), code, -1)
+
+
+def _same(customer: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """(n,) int, equal for rows of one customer with equal codes; rows with -1 are like no other row."""
+    code = np.where(code < 0, code.max(initial=0) + 1 + np.arange(len(code)), code)
     _, both = np.unique(customer * (code.max(initial=0) + 1) + code, return_inverse=True)
-    return both.astype(np.int64)
+    return np.asarray(both, dtype=np.int64)
 
 
 def _offsets(at_s: np.ndarray, zone: ZoneInfo) -> np.ndarray:

@@ -1,22 +1,29 @@
 """What is known of a customer right after each of their events: counts, repeats, gaps, rates, what waits in the cart.
 
-Every number at an event is made of that event and earlier ones, of this customer alone; nothing of the event that follows
-is used. All features are columns of plain numbers, NaN where there is nothing to tell.
+Every number at an event is made of that event and earlier ones: the customer's own, and for the crowd's shares what other
+customers did with the same thing until then. Nothing of the event that follows is used. All features are columns of plain
+numbers, NaN where there is nothing to tell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from scipy.signal import lfilter
 
-from training.tasks.behaviour_events import CART, FAVORITE, KINDS, PURCHASE, Histories
+from pipelines.core.errors import NoDataError
+from training.task import Examples
+from training.tasks.behaviour_events import CART, FAVORITE, KINDS, MIN_EVENTS, PURCHASE, TARGET, TEXT, Histories, texts
 
 LAGS: Final = 10  # events looked at one by one
 WINDOWS: Final = (3, 5, 10, 20, 50)  # events counted
 HALF_LIVES: Final = (5, 15, 50)  # events after which an event counts half
 SESSION_GAP_S: Final = 1_800
+_CROWD = 20.0  # events that a thing's shares start from
 _SHRINK = 10.0  # events without any of a kind that every customer is given, so that few events are no rate
 
 
@@ -38,9 +45,7 @@ class Groups:
         return np.maximum.accumulate(np.where(is_first, np.arange(len(sorted_key)), 0))
 
     def _back(self, values: np.ndarray) -> np.ndarray:
-        found = np.empty_like(values)
-        found[self._order] = values
-        return found
+        return _unsorted(values, self._order)
 
     @cached_property
     def place(self) -> np.ndarray:
@@ -68,6 +73,29 @@ class Groups:
         """(n,) position of the group's last event up to this one for which (n,) bool holds, -1 where there is none."""
         places = np.maximum.accumulate(np.where(where[self._order], np.arange(len(where)), -1))
         return self._back(np.where(places >= self._first, self._order[np.maximum(places, 0)], -1))
+
+
+def examples_from(told: Histories, nights: Sequence[date]) -> Examples:
+    """One example per event of `nights` after a customer's fifth, in time order. Raises NoDataError."""
+    where = targets(told, nights)
+    if not len(where):
+        raise NoDataError(f"no customer has more than {MIN_EVENTS} events up to the {len(nights)} nights asked for")
+    where = where[np.argsort(told.at_s[where], kind="stable")]
+    known = {name: pa.array(values[where - 1]) for name, values in features(told).items()}
+    return Examples(
+        pa.table({TEXT: texts(told, where - 1), **known}),
+        pa.table({TARGET: pa.array(np.array(KINDS)[told.kind[where]])}),
+        told.keys[told.customer[where]],
+        np.full(len(where), "", dtype=object),
+        told.night[where],
+    )
+
+
+def targets(told: Histories, nights: Sequence[date]) -> np.ndarray:
+    """(k,) positions of the events of `nights` that come after a customer's fifth."""
+    start = np.searchsorted(told.customer, told.customer)
+    is_late = np.arange(len(told)) - start >= MIN_EVENTS
+    return np.flatnonzero(is_late & np.isin(told.night, np.array(sorted(nights), dtype="datetime64[D]")))
 
 
 def features(told: Histories) -> dict[str, np.ndarray]:
@@ -179,7 +207,24 @@ def features(told: Histories) -> dict[str, np.ndarray]:
     priced = ~np.isnan(price)
     mean = mine.total(np.where(priced, price, 0)) / np.maximum(mine.total(priced), 1)
     found["price"], found["price_above_usual"] = price, price - mean
+    # the crowd: what other customers did with the last event's thing until now, shrunk to what they do with anything
+    by_time = np.argsort(told.at_s, kind="stable")
+    usual = np.cumsum(is_kind[by_time], axis=0) / np.arange(1, n + 1)[:, None]
+    for name, key, own in (("item", told.shop_item, told.item), ("category", told.shop_category, told.category)):
+        everybody, alone = Groups(key[by_time]), Groups(own[by_time])
+        others = [everybody.total(done) - alone.total(done) for done in is_kind[by_time].T.astype(np.float64)]
+        times = np.sum(others, axis=0)
+        for k, kind in enumerate(KINDS):
+            share = (others[k] + _CROWD * usual[:, k]) / (times + _CROWD)
+            found[f"crowd_share_{kind}_of_{name}"] = _unsorted(np.where(key[by_time] >= 0, share, np.nan), by_time)
+        found[f"crowd_n_of_{name}"] = _unsorted(np.log1p(times), by_time)
     return {name: values.astype(np.float32) for name, values in found.items()}
+
+
+def _unsorted(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    found = np.empty_like(values)
+    found[order] = values
+    return found
 
 
 def _looked_up(key: np.ndarray, values: np.ndarray, wanted: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import evaluate as module
+from pipelines.core.config import Machine
+from pipelines.core.errors import WrongUseError
+from pipelines.evaluate import evaluate
+from pipelines.show import evaluation_table
+
+INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(WrongUseError, match="nothing called 'magic' to evaluate: expected behaviour, value"):
+        evaluate("magic", tmp_path, Machine())
+
+
+def test_a_missing_folder_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(WrongUseError, match="no such folder"):
+        evaluate("value", tmp_path / "gone", Machine())
+
+
+def test_a_judgement_is_kept_and_shown_with_its_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = {
+        "name": "value",
+        "data": "cdnow",
+        "metrics": {"rmse": INTERVAL},
+        "baselines": {"mean": {"rmse": INTERVAL}},
+        "paired": {"mean": {"rmse": {"value": -0.1, "low": -0.2, "high": 0.0}}},
+    }
+    started: list[tuple[str, dict[str, Any]]] = []
+
+    def launch(job: str, spec: dict[str, Any], *_: Any) -> dict[str, Any]:
+        started.append((job, spec))
+        return result
+
+    monkeypatch.setenv("NIGHTMARKET_ROOT", str(tmp_path / "root"))
+    monkeypatch.setattr(module, "launch", launch)
+    assert evaluate("value", tmp_path, Machine(threads=1)) == result
+    assert started[0][0] == "training.evaluate_value"
+    assert started[0][1]["data"] == str(tmp_path)
+    assert json.loads((tmp_path / "root" / "evaluations" / "value.json").read_text()) == result
+    assert [path.name for path in (tmp_path / "root" / "evaluations").iterdir()] == ["value.json"]
+    table = evaluation_table(result)
+    assert [str(column.header) for column in table.columns] == ["metric", "ours", "mean"]
+    assert list(table.columns[2].cells) == ["0.5000 (0.4000 to 0.6000)", "-0.1000 (-0.2000 to 0.0000)"]
