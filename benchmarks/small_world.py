@@ -3,10 +3,11 @@
 The nightly pipeline takes most of a minute a night for landing, cleaning, audits and reports, which leave the tables
 that matter here as they are. `World` plays a night with the simulator, whose lines stay free of dirt, and writes events,
 deliveries, outcomes, user_profiles, channel_response, segments and catalog with a few queries of DuckDB.
-`differences` holds these tables against those of the real jobs. Left out: the profile's vector; segments are price bands.
+
 """
 
 import shutil
+from copy import copy
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,10 +22,10 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.config import SendWindow, Shop
 from pipelines.core.storage import Store
 from pipelines.simulator import night as simulated
-from pipelines.simulator.answer import BOUNCE_SHARE, Plan
+from pipelines.simulator.answer import BOUNCE_SHARE, Plan, after, send
 from pipelines.simulator.catalogue import category_id, item_id
 from pipelines.simulator.dirt import Soiled
-from pipelines.simulator.draws import Floats, Ints
+from pipelines.simulator.draws import Bools, Floats, Ints
 from pipelines.simulator.response import Treatment, respond, tonight
 from pipelines.simulator.state import State, first_state
 from pipelines.simulator.words import CATEGORIES
@@ -78,9 +79,10 @@ class World:
 
     # -- the truth
 
-    def profit(self) -> tuple[Floats, Floats]:
+    def profit(self, of: list[int] | None = None) -> tuple[Floats, Floats]:
         """Tonight's truth before it is played, in cents: profit of every customer left alone (n,), and what each
-        strategy, sent today, would add to that (n, s): margin on what is bought, less message and complaint cost.
+        strategy (of the candidates `of`, all by default), sent today, would add to that (n, s): margin on what is bought,
+        less message and complaint cost.
 
         Luck is averaged out but for the bounce of messages, which is drawn; who has left a channel adds nothing.
         """
@@ -91,35 +93,53 @@ class World:
         alone = respond(self.truth, evening, who, None, self.state.fatigue)
         organic = alone.purchase * (alone.order_cents - cost)
         arrives = evening.luck["bounce"] >= BOUNCE_SHARE
-        added = np.zeros((len(who), len(self.found)))
-        for k, (candidate, treatment) in enumerate(zip(self.found, self.treatments, strict=True)):
+        of = list(range(len(self.found))) if of is None else of
+        added = np.zeros((len(who), len(of)))
+        for column, k in enumerate(of):
+            candidate, treatment = self.found[k], self.treatments[k]
             told = respond(self.truth, evening, who, treatment, self.state.fatigue)
             margin = told.purchase * (told.order_cents - cost) - organic
             complaints = self.shop.strategy.complaint_cost_cents * told.complaint
             gone = self.state.unsubscribed.get(treatment.channel, np.zeros(len(who), dtype=bool))
-            added[:, k] = np.where(arrives & ~gone, margin - complaints, 0.0) - candidate.message_cost_cents
+            added[:, column] = np.where(arrives & ~gone, margin - complaints, 0.0) - candidate.message_cost_cents
         return organic, added
 
     # -- playing
 
     def play(self, strategy: Ints | None = None) -> None:
         """Plays the next night: nobody is written to, or each customer as told (n,): a candidate's place, -1 for none."""
-        plan = None
-        if strategy is not None:
-            rows = np.flatnonzero(strategy >= 0)
-            used, place = np.unique(strategy[rows], return_inverse=True)
-            plan = Plan(
-                self.keys[rows].tolist(),
-                [self.found[k].strategy_id for k in strategy[rows].tolist()],
-                place.astype(np.int64),
-                [self.treatments[k] for k in used.tolist()],
-            )
+        plan = None if strategy is None else self._plan(strategy)
         with mock.patch.object(simulated, "soil", lambda lines, *rest: Soiled(lines, [])):
             done = simulated.live(self.shop, self.truth, self.night, self.state, plan, self.user_of)
         self.state = done.state
         for feed in _TYPES:
             self._write_feed(feed, done.feeds.get(feed, []))
         self.night += timedelta(days=1)
+
+    def _plan(self, strategy: Ints) -> Plan:
+        rows = np.flatnonzero(strategy >= 0)
+        used, place = np.unique(strategy[rows], return_inverse=True)
+        return Plan(
+            self.keys[rows].tolist(),
+            [self.found[k].strategy_id for k in strategy[rows].tolist()],
+            place.astype(np.int64),
+            [self.treatments[k] for k in used.tolist()],
+        )
+
+    def rehearsal(self) -> "World":
+        """A world from this point on that can be tired, but not played: nothing is written."""
+        other = copy(self)
+        other.state = replace(self.state)
+        return other
+
+    def tire(self, strategy: Ints) -> Bools:
+        """The next night as far as messages go: fatigue and unsubscribes. Who was delivered one, (n,)."""
+        evening = tonight(self.truth, self.night.toordinal())
+        answers = send(self.truth, evening, self.state, self._plan(strategy), self.user_of)
+        fatigue, gone = after(self.state, answers)
+        self.state = replace(self.state, fatigue=fatigue, unsubscribed=gone).rest()
+        self.night += timedelta(days=1)
+        return np.isin(np.arange(len(self.keys)), answers.user[answers.delivered])
 
     def _write_feed(self, feed: str, lines: list[bytes]) -> None:
         folder = self.store.partition(feed, self.night)

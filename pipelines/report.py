@@ -17,6 +17,7 @@ from pipelines.core.config import Shop
 from pipelines.core.storage import Store, file_hash, storage_error, window
 from pipelines.core.tables import TABLES
 from pipelines.report_audience import MEASURED_NIGHTS
+from pipelines.report_models import closed_loop_file
 from pipelines.report_numbers import TREND_NIGHTS, collect
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
@@ -34,6 +35,7 @@ _WORDS = {
     "frequency_cap": "had enough messages",
     "margin_floor": "too little margin left",
     "no_strategy": "no strategy configured",
+    "no_profit": "nothing would pay",
 }
 
 
@@ -136,6 +138,9 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     inputs |= store.inputs("category_stats", window(night, TREND_NIGHTS))
     for table in ("deliveries", "outcomes"):
         inputs |= store.inputs(table, window(night, MEASURED_NIGHTS))
+    played = closed_loop_file(store)
+    if shop.simulator and played.exists():
+        inputs["evaluations/closed_loop"] = file_hash(played)
     return inputs | store.inputs("campaign_plan", [night - timedelta(days=1)])
 
 

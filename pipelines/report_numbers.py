@@ -16,6 +16,7 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.report_audience import measured, plan, segments
+from pipelines.report_models import closed_loop, models
 from pipelines.report_read import counts_of, ranked, read, rows_by, share
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
@@ -31,6 +32,8 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "segments": segments(night, store),
         "trend": trend(night, shop, store),
         "plan": plan(night, shop, store),
+        "models": models(night, store),
+        "closed_loop": closed_loop(shop, store),
         "measured": measured(night, store),
         "cost": cost(night, shop, store),
     }

@@ -1,6 +1,7 @@
 """Weights on disk: written whole or not at all, never as pickle, and what can go wrong with them in one line."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import nn
 
-from pipelines.core.errors import StorageError, TrainingError
+from pipelines.core.errors import TrainingError
+from pipelines.core.storage import storage_error
+
+_FULL_BYTES = 1 << 20
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -43,17 +47,14 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors do not say why they could not write: the disk does.
-        number = error.errno if isinstance(error, OSError) else None
-        free = shutil.disk_usage(path.parent).free
+        # torch does not say why it could not write, and safetensors only in words: then the disk is asked.
+        number = errno.ENOSPC if "No space left" in str(error) else getattr(error, "errno", None)
+        if number is None and shutil.disk_usage(path.parent).free < _FULL_BYTES:
+            number = errno.ENOSPC
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or free < 1 << 20:
-            raise StorageError(
-                f"{path.parent}: the disk is full while weights are written; free some space and run again"
-            ) from error
-        if number is None and not isinstance(error, SafetensorError):
+        if number is None:
             raise
-        raise StorageError(f"{path.parent}: weights cannot be written: {error}") from error
+        raise storage_error(path.parent, OSError(number, os.strerror(number))) from error

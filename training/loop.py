@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from pipelines.core.errors import TrainingError
 from training import tune
-from training.checkpoints import save_weights
+from training.checkpoints import checkpoints, save_weights
 from training.loop_data import IGNORED, Padding, TrainOrder, longest_first
 from training.loop_settings import LoopSettings, Precision, arguments_of, is_bf16
 from training.loop_trainer import Collate, Goal, Length, Log, Loss, Metric, OneWayTrainer, TrainResult, logits_of
@@ -148,6 +148,8 @@ def _train(
     if arguments.should_save:
         save_weights(model, work / _FINAL)
         (work / _DONE).write_text(json.dumps(asdict(result)))
+        for folder in checkpoints(work):
+            shutil.rmtree(folder)
     _wait_for_all()
     return result
 

@@ -122,12 +122,11 @@ class OneWayTrainer(Trainer):
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[None, Tensor, Tensor]:
         batch = self._prepare_inputs(inputs)
         labels = batch.pop("labels")
         with torch.no_grad():
-            logits = logits_of(model(**batch))
-            return self._goal.loss(logits, labels).sum() / _items(labels), logits, labels
+            return None, logits_of(model(**batch)), labels
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
@@ -137,9 +136,12 @@ class OneWayTrainer(Trainer):
         return loss
 
     def _measure(self, predictions: EvalPrediction) -> dict[str, float]:
-        """The metrics, in the order of the validation rows; they came longest first."""
+        """The loss and the metrics, in the order of the validation rows; they came longest first."""
         place = np.argsort(self._valid_order)
-        measured = self._goal.metric(predictions.predictions[place], predictions.label_ids[place])
+        logits, labels = predictions.predictions[place], predictions.label_ids[place]
+        losses = self._goal.loss(torch.from_numpy(logits), torch.from_numpy(labels))
+        loss = (losses.sum() / _items(torch.from_numpy(labels))).item()
+        measured = {"loss": loss, **self._goal.metric(logits, labels)}
         if self._goal.watch not in measured:
             raise TrainingError(f"no metric '{self._goal.watch}' to watch; measured are {', '.join(sorted(measured))}")
         return measured

@@ -7,7 +7,9 @@ version} of the champion, its folder null where there is none: then the task's b
 Rows go to <out>/strategy_scores/part-*.parquet, the result {rows, model_name, model_version} to <out>/result.json.
 """
 
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -100,8 +102,16 @@ def _on_spark(
     """The same function in mapInArrow; each task writes its own range of customers."""
     from pyspark.sql import SparkSession
 
+    if engine["master"].startswith("local"):
+        os.environ["PYSPARK_PYTHON"] = sys.executable  # else the first python3 on the path would score
     builder = SparkSession.builder.master(engine["master"]).appName("nightmarket score")
-    settings = {"spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC", **engine["conf"]}
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        **engine["conf"],
+    }
     for key, value in settings.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()

@@ -13,6 +13,7 @@ from pipelines import learn, plan, score
 from pipelines import night as nights
 from pipelines.core.config import Machine, Models, Shop, Simulator, load_shop
 from pipelines.core.errors import JobError
+from pipelines.launch import java_version
 from pipelines.stage import Context
 from pipelines.strategy.candidates import candidates
 
@@ -87,6 +88,18 @@ def test_a_forced_rerun_gives_the_same_bytes(
     forced = Context(here.shop, here.machine, here.store, here.landing, force=True)
     assert score.run(LAST, forced).n_made == 1
     assert here.store.manifest("strategy_scores", LAST) == before
+
+
+@pytest.mark.skipif(java_version() is None, reason="Spark needs Java: make java")
+def test_spark_scores_what_one_machine_scores(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = context(copied, monkeypatch)
+    score.run(LAST, here)
+    alone = rows(here, "strategy_scores")
+    machine = here.machine.model_copy(update={"engine": "spark", "spark_master": "local[2]", "partitions": 3})
+    spark = Context(here.shop, machine, here.store, here.landing, force=True)
+    assert score.run(LAST, spark).n_made == 1
+    assert len(here.store.files("strategy_scores", [LAST])) > 1
+    assert rows(here, "strategy_scores") == alone
 
 
 def test_without_a_registry_that_answers_what_was_scored_stays(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,9 @@ def test_a_metric_where_less_is_better_is_watched_the_other_way(tmp_path: Path) 
 
 def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path) -> None:
     scores = iter([0.5, 0.6, 0.5, 0.6, 0.9])
-    result = tiny.fit(tiny.make_model(), tmp_path, metric=lambda *_: {"s": next(scores)}, watch="s", epochs=9, patience=2)
+    result = tiny.fit(
+        tiny.make_model(), tmp_path, metric=lambda *_: {"s": next(scores)}, watch="s", epochs=9, patience=2
+    )
     assert (result.best_step, result.steps) == (10, 20)
 
 
@@ -258,7 +260,8 @@ def test_bf16_learns_as_well_and_leaves_a_model_that_computes_in_full(tmp_path: 
     twin = copy.deepcopy(rough)
     with torch.no_grad():
         twin.classifier.bias += 1
-        assert torch.equal(twin(**batch).logits, rough(**batch).logits + 1)  # the copy runs its own forward, in fp32
+        # The copy runs its own forward, and in fp32: bf16 would be off by some 1e-3.
+        torch.testing.assert_close(twin(**batch).logits, rough(**batch).logits + 1, atol=1e-6, rtol=0)
     assert rough.config._attn_implementation == "sdpa"
 
 
@@ -320,7 +323,10 @@ def test_the_push_goes_up_the_gradient_by_its_length_and_is_taken_back() -> None
 
 def test_adversarial_training_learns_from_the_pushed_words_too(tmp_path: Path) -> None:
     plain, hard = tiny.make_model(dropout=0), tiny.make_model(dropout=0)
-    results = [tiny.fit(plain, tmp_path / "a", max_steps=1), tiny.fit(hard, tmp_path / "b", max_steps=1, adversarial_epsilon=0.5)]
+    results = [
+        tiny.fit(plain, tmp_path / "a", max_steps=1),
+        tiny.fit(hard, tmp_path / "b", max_steps=1, adversarial_epsilon=0.5),
+    ]
     assert results[0].curve[0]["loss"] == results[1].curve[0]["loss"]
     assert results[1].curve[0]["grad_norm"] > 1.5 * results[0].curve[0]["grad_norm"]  # the sum of two gradients
 
@@ -388,7 +394,8 @@ def test_batches_hold_rows_of_about_one_length_in_no_order() -> None:
 
 
 def test_fewer_rows_than_a_batch_fill_one() -> None:
-    assert sorted(TrainOrder(np.zeros(3, int), 8, seed=0)) == [0, 0, 0, 1, 1, 1, 2, 2]
+    counts = np.bincount(list(TrainOrder(np.zeros(3, int), 8, seed=0)))
+    assert sorted(counts.tolist()) == [2, 3, 3]
 
 
 def test_padding_fills_lists_to_the_longest() -> None:

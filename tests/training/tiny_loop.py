@@ -1,7 +1,7 @@
 """A training run small enough for tests, and the same as a process of its own that can be killed or started twice.
 
-    python tests/training/tiny_loop.py SPEC.json    # {"work", "out", "settings", "kill_at"?, "kill_in_save"?}
-    torchrun --nproc-per-node 2 tests/training/tiny_loop.py SPEC.json
+python tests/training/tiny_loop.py SPEC.json    # {"work", "out", "settings", "kill_at"?, "kill_in_save"?}
+torchrun --nproc-per-node 2 tests/training/tiny_loop.py SPEC.json
 """
 
 import json
@@ -19,7 +19,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from pipelines.core.errors import NightmarketError
-from training import loop, loop_trainer
+from training import checkpoints, loop, loop_trainer
 
 DEFAULTS = {"learning_rate": 5e-3, "epochs": 4, "batch_size": 16, "precision": "fp32", "log_steps": 1}
 
@@ -73,7 +73,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if "kill_in_save" in spec:
-        loop_trainer.save_model = half
+        loop_trainer.save_model = checkpoints.save_model = half
     model = make_model(spec.get("dropout", 0.1))
     try:
         result = fit(model, Path(spec["work"]), log=log, **spec["settings"])

@@ -1,7 +1,7 @@
 """A transformer over a customer's recent events: a pretrained encoder, read from left to right, one position per event.
 
 An event stands where a word would: its vector is the mean of its words' pieces. With a causal mask one pass over a
-customer's events gives a prediction after each of them, so a night's examples cost about what their events cost, not 48
+customer's events gives a prediction after each of them, so a night's examples cost about what their events cost, not 32
 times that. What the features know joins behind the last layer.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import torch
+import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from scipy.stats import norm
@@ -45,9 +46,9 @@ class EventNet(nn.Module):
         self.out = nn.Linear(hidden, n_classes)
 
     def forward(self, pieces: Tensor, attention_mask: Tensor, numbers: Tensor) -> tuple[Tensor]:
-        """pieces: (b, l, w) int, 0 where there is none; attention_mask: (b, l); numbers: (b, l, f) or (b, f) float32."""
+        """pieces: (b, l, w) int, 1 + place in the vocabulary, 0 for none; attention_mask: (b, l); numbers: (b, [l,] f)."""
         there = (pieces > 0).unsqueeze(-1)
-        words = self.bert.embeddings.word_embeddings(pieces)
+        words = self.bert.embeddings.word_embeddings((pieces - 1).clamp(min=0))
         events = (words * there).sum(2) / there.sum(2).clamp(min=1)
         state = self.bert(inputs_embeds=events, attention_mask=attention_mask).last_hidden_state
         if numbers.ndim == 2:
@@ -106,10 +107,13 @@ def fit_encoder(
 ) -> Encoder:  # fmt: skip
     """Fine-tunes the first `layers` layers of a pretrained encoder. Targets: (n,) class codes. Raises TrainingError."""
     folder = resolve(address, how.weights or Path("weights"))
+    transformers.logging.set_verbosity_error()  # it lists the layers and heads that are left out
     torch.manual_seed(settings.seed)
     torch.set_num_threads(how.threads)
     config = _config(folder, layers)
-    net = EventNet(BertModel.from_pretrained(folder, config=config, add_pooling_layer=False), len(names), int(target.max()) + 1)
+    net = EventNet(
+        BertModel.from_pretrained(folder, config=config, add_pooling_layer=False), len(names), int(target.max()) + 1
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     share = np.bincount(target) / len(target)
     with torch.no_grad():
@@ -168,7 +172,10 @@ class _Collate:
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         lengths = np.array([len(row["events"]) for row in rows])
         there = np.arange(lengths.max()) < lengths[:, None]
-        batch = {"pieces": np.zeros((*there.shape, self.pieces.shape[1]), np.int64), "attention_mask": there.astype(np.int64)}
+        batch = {
+            "pieces": np.zeros((*there.shape, self.pieces.shape[1]), np.int64),
+            "attention_mask": there.astype(np.int64),
+        }
         batch["pieces"][there] = self.pieces[np.concatenate([row["events"] for row in rows])]
         if "labels" not in rows[0]:
             batch["numbers"] = np.stack([row["numbers"] for row in rows])
@@ -190,9 +197,7 @@ def _log_loss(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"log_loss": float(-chance[np.arange(len(chance)), labels[counts]].mean())}
 
 
-def _streams(
-    part: Examples, target: np.ndarray, numbers: np.ndarray
-) -> list[tuple[list[str], np.ndarray, np.ndarray]]:
+def _streams(part: Examples, target: np.ndarray, numbers: np.ndarray) -> list[tuple[list[str], np.ndarray, np.ndarray]]:
     """Per customer the events that their examples tell, with features and target after each; IGNORED before the first.
 
     Examples of one customer tell overlapping pasts: each adds its last event to those of the first.
@@ -223,23 +228,23 @@ def _windows(events: np.ndarray, numbers: np.ndarray, labels: np.ndarray) -> lis
 
 
 def _pieces(tokenizer: Any, told: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Word pieces (distinct events, w) int, 0 behind the last, and per sequence the places of its events among them."""
-    lengths = [len(events) for events in told]
-    distinct, place = np.unique(np.concatenate([np.asarray(events, dtype=str) for events in told]), return_inverse=True)
-    found = tokenizer(distinct.tolist(), add_special_tokens=False, truncation=True, max_length=_MAX_PIECES)["input_ids"]
+    """1 + word pieces (distinct events, w) int, 0 behind the last; and per sequence its events' places among them."""
+    known: dict[str, int] = {}
+    places = [np.array([known.setdefault(event, len(known)) for event in events]) for events in told]
+    found = tokenizer(list(known), add_special_tokens=False, truncation=True, max_length=_MAX_PIECES)["input_ids"]
     pieces = np.zeros((len(found), max(1, max(map(len, found)))), np.int64)
     for row, one in enumerate(found):
-        pieces[row, : len(one)] = one
-    return pieces, np.split(place, np.cumsum(lengths)[:-1])
-
-
+        pieces[row, : len(one)] = np.array(one) + 1
+    return pieces, places
 
 
 def _config(folder: Path, layers: int | None = None) -> BertConfig:
     """The encoder's configuration, made to look back only. Raises TrainingError for another architecture."""
     told = json.loads((folder / "config.json").read_text())
     if told.get("model_type") != "bert":
-        raise TrainingError(f"{folder}: the encoder is {told.get('model_type')!r}, expected a BERT; set another encoder")
+        raise TrainingError(
+            f"{folder}: the encoder is {told.get('model_type')!r}, expected a BERT; set another encoder"
+        )
     if layers is not None:
         told["num_hidden_layers"] = min(layers, told["num_hidden_layers"])
     return BertConfig(**{**told, "is_decoder": True, "use_cache": False})

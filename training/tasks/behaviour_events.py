@@ -21,12 +21,19 @@ from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError
 from pipelines.core.storage import Store
 
-KINDS: Final = ("view", "click", "search", "favorite", "cart", "purchase")  # what is predicted, and all that is looked at
+KINDS: Final = (
+    "view",
+    "click",
+    "search",
+    "favorite",
+    "cart",
+    "purchase",
+)  # what is predicted, and all that is looked at
 FAVORITE, CART, PURCHASE = KINDS.index("favorite"), KINDS.index("cart"), KINDS.index("purchase")
 TEXT: Final = "recent"
 TARGET: Final = "behaviour"
 MIN_EVENTS: Final = 5  # events that a customer has before the first example
-CONTEXT: Final = 48  # events that the text tells
+CONTEXT: Final = 32  # events that the text tells
 BETWEEN: Final = " | "  # events in the text
 
 _GAPS = (1, 10, 30, 60, 180, 600, 1_800, 7_200, 28_800, 86_400)  # seconds since the event before

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError
-from pipelines.core.storage import Store
+from pipelines.core.storage import Store, window
 from pipelines.strategy.candidates import NOTHING, Candidate, candidates
 from training.task import Examples
 
@@ -28,6 +28,11 @@ NUMBERS: Final = (
     C.N_PURCHASES, C.REVENUE_CENTS, C.N_ITEMS, C.AVG_ORDER_CENTS, C.AVG_PRICE_CENTS, C.TOP_CATEGORY_SHARE,
     C.TOP_BRAND_SHARE, C.ACTIVE_HOUR, C.NIGHT_SHARE, C.MORNING_SHARE, C.AFTERNOON_SHARE, C.EVENING_SHARE,
     C.N_DELIVERIES, C.N_CLICKS,
+)  # fmt: skip
+# Counts over the window, told as for a whole one where the shop is younger: so they mean the same on every night.
+_COUNTED: Final = (
+    C.N_ACTIVE_NIGHTS, C.N_SESSIONS, C.N_EVENTS, C.N_VIEWS, C.N_SEARCHES, C.N_FAVORITES, C.N_CARTS, C.N_PURCHASES,
+    C.REVENUE_CENTS, C.N_ITEMS,
 )  # fmt: skip
 RECENT: Final = "n_deliveries_recent"  # on all channels, within their cap windows
 ON_CHANNEL: Final = (C.N_DELIVERIES, C.N_CLICKS)  # also per channel, as "email_n_clicks"
@@ -78,6 +83,11 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
         raise NoDataError(f"shop {shop.shop}, night {night}: no customer features; run the features stage first")
     profiles = profiles.sort_by(C.USER_KEY)
     keys = profiles[C.USER_KEY].combine_chunks()
+    n_nights = len(set(window(night, shop.features.window_nights)) & set(store.nights("events")))
+    whole = shop.features.window_nights / max(n_nights, 1)
+    for name in _COUNTED:
+        at = profiles.schema.get_field_index(name)
+        profiles = profiles.set_column(at, name, pc.multiply(pc.cast(profiles[name], pa.float64()), whole))
     where = pc.index_in(keys, value_set=segments[C.USER_KEY])
     profiles = profiles.append_column(C.SEGMENT_NAME, segments[C.SEGMENT_NAME].take(where).fill_null(""))
     history = _read(

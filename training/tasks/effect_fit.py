@@ -13,19 +13,17 @@ from scipy.special import expit
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError
-from training.boosting import Data, encoding_of, fit_boosted
+from training.boosting import Data, fit_boosted
 from training.task import Examples, Fitting
 from training.tasks.effect_examples import (
     BOUGHT,
     CLICKED,
     COMPLAINED,
-    CUSTOMER_NUMBERS,
-    CUSTOMER_TEXTS,
     WEIGHT,
     on_channel,
 )
 from training.tasks.effect_linear import CustomerTerms, StrategyTerms, fit_bilinear, penalties
-from training.tasks.effect_model import BoostedEffect, Head, Orders, Pairs, alone, own_order_cents
+from training.tasks.effect_model import BoostedEffect, Head, Orders, Pairs, alone, own_order_cents, paid_share
 
 _TREES: Final[Mapping[str, Any]] = {
     "learning_rate": 0.05, "num_leaves": 6, "min_data_in_leaf": 50, "lambda_l2": 10.0, "feature_fraction": 0.5,
@@ -35,7 +33,7 @@ _MIN_EVENTS: Final = 100  # with fewer of the rarer class there are no trees
 # Standard errors by which the trees must beat none on the later nights: lifts are fainter than what chance makes of them.
 _CHANCE, _CHANCE_OF_EFFECT = 1.0, 2.0
 _PATIENCE: Final = 30
-_UNASKED_PRECISION: Final = 30.0  # of the terms of buying unasked, around 0
+_UNASKED_PRECISION: Final = 100.0  # of the terms of buying unasked, around 0
 # What the usual message is thought to add to the logit of buying, held as firmly as some 100 purchases would tell it.
 _USUAL_EFFECT, _USUAL_EFFECT_PRECISION = 0.1, 100.0
 _CALIBRATION_PRECISION: Final = 100.0  # of the shift around 0 and the slope around 1
@@ -55,15 +53,14 @@ class _Part:
         """The rows whose outcome is known."""
         y = examples.target[outcome].to_numpy()
         known = ~np.isnan(y)
-        view = Pairs(view.phi[known], view.psi[known], view.x[known], view.z[known])
-        return cls(view, y[known], examples.target[WEIGHT].to_numpy()[known])
+        return cls(Pairs(view.phi[known], view.psi[known]), y[known], examples.target[WEIGHT].to_numpy()[known])
 
     @property
     def alone(self) -> "_Part":
-        return replace(self, view=alone(self.view.phi, self.view.x))
+        return replace(self, view=alone(self.view.phi))
 
     def data(self, start: np.ndarray) -> Data:
-        return Data(np.concatenate([self.view.x, self.view.z], axis=1), self.y, self.weight, start)
+        return Data(np.concatenate([self.view.phi, self.view.psi], axis=1), self.y, self.weight, start)
 
 
 def fit_effect(train: Examples, valid: Examples, how: Fitting, rounds: int) -> BoostedEffect:
@@ -78,13 +75,7 @@ def fit_effect(train: Examples, valid: Examples, how: Fitting, rounds: int) -> B
         name for name in strategies.levels[C.CHANNEL] if on_channel(name, C.N_CLICKS) in train.rows.schema.names
     ]
     customers = CustomerTerms.of(train.rows, channels)
-    own = [on_channel(channel, name) for channel in channels for name in (C.N_DELIVERIES, C.N_CLICKS)]
-    encoding = encoding_of(train.rows, (*CUSTOMER_NUMBERS, *own), CUSTOMER_TEXTS)
-
-    views = [
-        Pairs(customers.matrix(rows), strategies.matrix(rows), encoding.matrix(rows), strategies.plain(rows))
-        for rows in (train.rows, valid.rows)
-    ]
+    views = [Pairs(customers.matrix(rows), strategies.matrix(rows)) for rows in (train.rows, valid.rows)]
 
     def parts(outcome: str) -> tuple[_Part, _Part]:
         return _Part.of(views[0], train, outcome), _Part.of(views[1], valid, outcome)
@@ -96,7 +87,6 @@ def fit_effect(train: Examples, valid: Examples, how: Fitting, rounds: int) -> B
     model = BoostedEffect(
         customers=customers,
         strategies=strategies,
-        encoding=encoding,
         click=click,
         complaint=_answer("complaint", *parts(COMPLAINED), penalty, how, rounds),
         unasked=unasked,
@@ -134,7 +124,7 @@ def _unasked(train: _Part, valid: _Part, how: Fitting, rounds: int) -> Head:
 
 def _with_effect(model: BoostedEffect, train: _Part) -> BoostedEffect:
     """What a click is worth: the logit of buying is unasked's + shift + effect x P(click) / usual P(click), effect >= 0."""
-    start = model.unasked.raw(alone(train.view.phi, train.view.x))
+    start = model.unasked.raw(alone(train.view.phi))
     click = model.click.answers(train.view)
     usual = float(np.average(click[click > 0], weights=train.weight[click > 0]))
     share = click / usual
@@ -190,8 +180,7 @@ def _orders(train: Examples) -> Orders:
     """Mean and slope by least squares over all purchases, before their discounts."""
     bought = train.target[BOUGHT].to_numpy() > 0
     rows = train.rows.filter(pa.array(bought))
-    discount = pc.fill_null(rows[C.DISCOUNT_PERCENT], 0.0).to_numpy()
-    full = train.target[C.SPEND_CENTS].to_numpy()[bought] / np.maximum(1 - discount / 100, 0.01)
+    full = train.target[C.SPEND_CENTS].to_numpy()[bought] / np.maximum(paid_share(rows), 0.01)
     full = np.minimum(full, np.quantile(full, _COMMON_SHARE))
     mean = float(full.mean())
     deviation = own_order_cents(rows, mean) - mean

@@ -88,7 +88,7 @@ class CustomerTerms:
 
 @dataclass(frozen=True)
 class StrategyTerms:
-    """psi: a one where anything is sent, then discount, frequency and a column per known text, less their means."""
+    """psi: a one where anything is sent, then discount (10 points are 1), frequency and the known texts, less their means."""
 
     levels: Mapping[str, tuple[str, ...]]  # column -> texts
     mean: tuple[float, ...]
@@ -102,23 +102,19 @@ class StrategyTerms:
     def of(cls, sent: pa.Table) -> "StrategyTerms":
         """From the rows that were sent something."""
         levels = {name: tuple(sorted(pc.unique(pc.drop_null(sent[name])).to_pylist())) for name in _TEXTS}
-        means = cls(levels, ()).plain(sent).mean(axis=0)
+        means = cls(levels, ())._raw(sent).mean(axis=0)
         return cls(levels, tuple(means.tolist()))
 
-    def plain(self, strategies: pa.Table) -> np.ndarray:
-        """(s, terms) float64, as trees take them: nothing is a row of zeros; 10 percentage points of discount are 1."""
-        frequency = np.nan_to_num(_numbers(strategies, C.FREQUENCY))
-        is_sent = frequency > 0
-        numbers = np.stack([is_sent, np.nan_to_num(_numbers(strategies, C.DISCOUNT_PERCENT)) / 10, frequency], axis=1)
-        texts = [_one_hot(strategies, name, self.levels[name]) for name in _TEXTS]
-        return np.where(is_sent[:, None], np.concatenate([numbers, *texts], axis=1), 0.0)
-
     def matrix(self, strategies: pa.Table) -> np.ndarray:
-        """(s, terms) float64, less the means; nothing is a row of zeros."""
-        plain = self.plain(strategies)
-        centred = plain - np.array(self.mean)
-        centred[:, 0] = 1.0
-        return np.where(plain[:, :1] > 0, centred, 0.0)
+        """(s, terms) float64; nothing is a row of zeros."""
+        centred = self._raw(strategies) - np.array(self.mean)
+        is_sent = np.nan_to_num(_numbers(strategies, C.FREQUENCY)) > 0
+        return np.where(is_sent[:, None], np.concatenate([np.ones((len(centred), 1)), centred], axis=1), 0.0)
+
+    def _raw(self, strategies: pa.Table) -> np.ndarray:
+        discount, frequency = (np.nan_to_num(_numbers(strategies, name)) for name in (C.DISCOUNT_PERCENT, C.FREQUENCY))
+        texts = [_one_hot(strategies, name, self.levels[name]) for name in _TEXTS]
+        return np.concatenate([np.stack([discount / 10, frequency], axis=1), *texts], axis=1)
 
 
 def penalties(customers: CustomerTerms, strategies: StrategyTerms) -> np.ndarray:

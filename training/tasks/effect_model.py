@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from pipelines.core.columns import Columns as C
 from pipelines.strategy.candidates import Candidate
-from training.boosting import Encoding, load_booster, save_booster
+from training.boosting import load_booster, save_booster
 from training.grid import Grid
 from training.tasks.effect_examples import strategy_table
 from training.tasks.effect_linear import Bilinear, CustomerTerms, StrategyTerms
@@ -29,9 +29,7 @@ class View(Protocol):
     @property
     def phi(self) -> np.ndarray: ...  # (n, terms) of customers
     @property
-    def x(self) -> np.ndarray: ...  # (n, features) of customers, for trees
-    @property
-    def z(self) -> np.ndarray: ...  # (n or s, terms) of strategies, for trees
+    def psi(self) -> np.ndarray: ...  # (n or s, terms) of strategies
     def linear(self, part: Bilinear) -> np.ndarray: ...
     def trees(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
         """Raw scores under the strategies, (n,) or (n, s), and under nothing, (n,) or (n, 1)."""
@@ -48,15 +46,15 @@ class Pairs:
 
     phi: np.ndarray
     psi: np.ndarray
-    x: np.ndarray
-    z: np.ndarray
 
     def linear(self, part: Bilinear) -> np.ndarray:
         return part.pairs(self.phi, self.psi)
 
     def trees(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
-        matrices = (np.concatenate([self.x, z], axis=1) for z in (self.z, np.zeros_like(self.z)))
-        sent, nothing = (np.asarray(booster.predict(matrix, raw_score=True)) for matrix in matrices)
+        sent, nothing = (
+            np.asarray(booster.predict(np.concatenate([self.phi, psi], axis=1), raw_score=True))
+            for psi in (self.psi, np.zeros_like(self.psi))
+        )
         return sent, nothing
 
     def spread(self, values: np.ndarray) -> np.ndarray:
@@ -69,8 +67,6 @@ class Product:
 
     phi: np.ndarray
     psi: np.ndarray
-    x: np.ndarray
-    z: np.ndarray
     grids: dict[str, Grid]
 
     def linear(self, part: Bilinear) -> np.ndarray:
@@ -78,9 +74,9 @@ class Product:
 
     def trees(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
         if name not in self.grids:
-            with_nothing = np.concatenate([self.z, np.zeros((1, self.z.shape[1]))])
-            self.grids[name] = Grid(booster, self.x.shape[1], with_nothing)
-        raw = self.grids[name].raw(self.x)
+            with_nothing = np.concatenate([self.psi, np.zeros((1, self.psi.shape[1]))])
+            self.grids[name] = Grid(booster, self.phi.shape[1], with_nothing)
+        raw = self.grids[name].raw(self.phi)
         return raw[:, :-1], raw[:, -1:]
 
     def spread(self, values: np.ndarray) -> np.ndarray:
@@ -106,7 +102,7 @@ class Head:
 
     def answers(self, view: View) -> np.ndarray:
         """Probabilities, 0 where nothing is sent."""
-        return np.where(view.z[:, 0] > 0, self.probability(self.raw(view)), 0.0)
+        return np.where(view.psi[:, 0] > 0, self.probability(self.raw(view)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,6 @@ class BoostedEffect:
 
     customers: CustomerTerms
     strategies: StrategyTerms
-    encoding: Encoding  # of customers, for trees
     click: Head
     complaint: Head
     unasked: Head  # of customers alone
@@ -150,7 +145,8 @@ class BoostedEffect:
 
     def predict(self, rows: pa.Table) -> pa.Table:
         """P_CLICK, P_CONVERSION, SPEND_CENTS, P_COMPLAINT, LIFT_CONVERSION, LIFT_SPEND_CENTS of n rows."""
-        return pa.table(self.scores(self.pairs(rows), self.orders.cents(rows)))
+        view = Pairs(self.customers.matrix(rows), self.strategies.matrix(rows))
+        return pa.table(self._scores(view, self.orders.cents(rows), paid_share(rows)))
 
     def score_grid(self, profiles: pa.Table, strategies: Sequence[Candidate]) -> dict[str, np.ndarray]:
         """The same for n customers and each of s strategies: (n, s) float64 each."""
@@ -158,32 +154,24 @@ class BoostedEffect:
         if key not in self._compiled:
             table = strategy_table(key)
             self._compiled.clear()
-            self._compiled[key] = (self.strategies.matrix(table), self.strategies.plain(table), {})
-        psi, z, grids = self._compiled[key]
-        view = Product(self.customers.matrix(profiles), psi, self.encoding.matrix(profiles), z, grids)
-        return self.scores(view, self.orders.cents(profiles))
-
-    def pairs(self, rows: pa.Table) -> Pairs:
-        """The rows' view, a row's customer with the row's strategy."""
-        strategies = self.strategies
-        return Pairs(
-            self.customers.matrix(rows), strategies.matrix(rows), self.encoding.matrix(rows), strategies.plain(rows)
-        )
+            self._compiled[key] = (self.strategies.matrix(table), paid_share(table), {})
+        psi, paid, grids = self._compiled[key]
+        return self._scores(Product(self.customers.matrix(profiles), psi, grids), self.orders.cents(profiles), paid)
 
     def purchase_logits(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Before calibration: under the strategies, (n,) or (n, s), and under nothing, (n,) or (n, 1)."""
-        nothing = view.spread(self.unasked.raw(alone(view.phi, view.x)))
+        nothing = view.spread(self.unasked.raw(alone(view.phi)))
         sent = nothing + self.per_click * self.click.answers(view)
         if self.effect is None:
             return sent, nothing
         moved, unmoved = view.trees("effect", self.effect)
         return sent + moved, nothing + unmoved
 
-    def scores(self, view: View, order_cents: np.ndarray) -> dict[str, np.ndarray]:
-        """All scores of a view, by column; `order_cents` (n,)."""
+    def _scores(self, view: View, order_cents: np.ndarray, paid: np.ndarray) -> dict[str, np.ndarray]:
+        """All scores of a view, by column; `order_cents` (n,) before discounts, `paid` (n or s,) share left by them."""
         bought, unasked = (self.unasked.probability(raw) for raw in self.purchase_logits(view))
         full_cents = view.spread(order_cents)
-        spend = bought * full_cents * (1 - view.z[:, 1] / 10)  # a discount of 10 points is 1 in z
+        spend = bought * full_cents * paid
         return {
             C.P_CLICK: self.click.answers(view),
             C.P_CONVERSION: bought,
@@ -198,7 +186,6 @@ class BoostedEffect:
         told["customers"] = vars(self.customers)
         told["strategies"] = vars(self.strategies)
         told["orders"] = vars(self.orders)
-        told["encoding"] = self.encoding.to_json()
         told |= {"per_click": self.per_click, "heads": {}}
         trees = {"effect": self.effect}
         for head in (self.click, self.complaint, self.unasked):
@@ -223,7 +210,6 @@ class BoostedEffect:
         return cls(
             customers=CustomerTerms(**customers),
             strategies=StrategyTerms(levels, tuple(told["strategies"]["mean"])),
-            encoding=Encoding.from_json(told["encoding"]),
             click=heads["click"],
             complaint=heads["complaint"],
             unasked=heads["unasked"],
@@ -233,6 +219,11 @@ class BoostedEffect:
         )
 
 
-def alone(phi: np.ndarray, x: np.ndarray) -> Pairs:
+def alone(phi: np.ndarray) -> Pairs:
     """n customers without any strategy."""
-    return Pairs(phi, np.ones((len(phi), 1)), x, np.zeros((len(x), 0)))
+    return Pairs(phi, np.ones((len(phi), 1)))
+
+
+def paid_share(rows: pa.Table) -> np.ndarray:
+    """(n,) share of the price that the rows' discounts leave."""
+    return 1 - pc.fill_null(pc.cast(rows[C.DISCOUNT_PERCENT], pa.float64()), 0.0).to_numpy() / 100

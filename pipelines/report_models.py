@@ -1,0 +1,99 @@
+"""The report's numbers about models: who scored the plan, how much of it was drawn by lot, and what the loop earned where
+the truth is known (simulated shops: benchmarks/closed_loop.py writes it beside the store)."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.config import Shop
+from pipelines.core.storage import Store
+from pipelines.report_read import read, rows_by, share
+from pipelines.strategy.candidates import NOTHING
+
+POLICIES = {
+    "random": "drawn by lot",
+    "single": "best single strategy, in hindsight",
+    "single_later": "best single strategy, in hindsight",
+    "plan": "our plan",
+    "oracle_later": "whoever knew the truth",
+}
+SPANS = {"exploited_nights": "Nights that a model planned", "all_nights": "All planned nights"}
+
+
+def closed_loop_file(store: Store) -> Path:
+    """Where an evaluation of the whole loop lies; it is no partition, as no night makes it."""
+    return store.folder / "evaluations" / "closed_loop.json"
+
+
+def models(night: date, store: Store) -> dict[str, Any]:
+    """Who scored tomorrow's plan and why, how many were decided by lot and by score, and what that is expected to earn."""
+    import pyarrow.compute as pc
+
+    manifest, scores = store.manifest("campaign_plan", night), store.manifest("strategy_scores", night)
+    plan = read(store, "campaign_plan", [night], C.WHY, C.STRATEGY_ID, C.CHANNEL, C.EXPECTED_PROFIT_CENTS)
+    if manifest is None or plan is None or "by_lot" not in manifest.counts:
+        return {"missing": "There is no plan for tomorrow, so no model was asked."}
+    told = manifest.counts
+    chosen = plan.filter(
+        pc.and_(pc.match_substring(plan[C.WHY], "exploit: "), pc.not_equal(plan[C.STRATEGY_ID], NOTHING))
+    )
+    profit = C.EXPECTED_PROFIT_CENTS
+    return {
+        "model": told["model"],
+        "why": scores.counts.get("why") if scores else None,
+        "pairs": scores.rows if scores else 0,
+        "by_lot": told["by_lot"],
+        "by_score": told["rows"] - told["by_lot"] - told["holdout"],
+        "lot_share": share(told["by_lot"], told["rows"] - told["holdout"]),
+        "chosen": len(chosen),
+        "by_channel": [
+            {
+                "name": row[C.CHANNEL],
+                "customers": row[f"{profit}_count"],
+                "profit_cents": round(row[f"{profit}_sum"] or 0.0, 2),
+            }
+            for row in rows_by(chosen, [C.CHANNEL], (profit, "count"), (profit, "sum"))
+        ],
+    }
+
+
+def closed_loop(shop: Shop, store: Store) -> dict[str, Any] | None:
+    """What the plan truly earned in worlds of a simulated shop, beside other policies, in cents; None: not simulated."""
+    if shop.simulator is None:
+        return None
+    try:
+        told = json.loads(closed_loop_file(store).read_text(encoding="utf-8"))
+        summary = told["summary"]
+        spans = [
+            {
+                "name": words,
+                "nights": summary[name]["nights"],
+                "policies": [
+                    {
+                        "name": POLICIES[who],
+                        "is_plan": who == "plan",
+                        **value,
+                        "ahead": summary[name]["plan_minus_cents"].get(who),
+                    }
+                    for who, value in sorted(
+                        summary[name]["incremental_cents"].items(), key=lambda pair: list(POLICIES).index(pair[0])
+                    )
+                ],
+            }
+            for name, words in SPANS.items()
+        ]
+        return {
+            "customers": told["customers"],
+            "seeds": len(told["seeds"]),
+            "first_exploited_night": told["first_exploited_night"],
+            "expected_cents": summary["expected_of_chosen_cents"],
+            "true_cents": summary["true_of_chosen_cents"],
+            "spans": spans,
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {
+            "missing": "The loop has not been played for this shop yet: "
+            f"python benchmarks/closed_loop.py --shop {shop.shop} --root {store.root.name} plays it."
+        }
