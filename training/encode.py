@@ -21,10 +21,11 @@ from transformers import AutoModel, AutoTokenizer
 
 from training.convert import PROMPTS
 from training.packed import PackedBert, Pooling, packable
+from training.weights import quietly
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-_TOKENS = {"cpu": 2_048, "cuda": 65_536}  # per batch
+_TOKENS = {"cpu": 8_192, "cuda": 65_536}  # per batch; half or twice as many are slower on a CPU
 _TEXTS = 16_384  # tokenised and sorted at a time, so that memory does not grow with the number of texts
 
 
@@ -48,7 +49,8 @@ class Encoder:
         """
         self.threads, self.max_tokens, self.normalise, self.device = threads, max_tokens, normalise, device
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+        with quietly():
+            model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
         model = model.eval().requires_grad_(False).to(device)
         self.width: int = model.config.hidden_size
         fast = has_bf16(device) if precision == "auto" else precision == "bf16"

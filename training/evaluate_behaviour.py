@@ -10,7 +10,6 @@ night's cleaned events hold the same kinds, items and times. And: who buys anyth
 
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -29,9 +28,10 @@ from training.evaluate_buyers import judge_buyers
 from training.job import run_job
 from training.judge import compare
 from training.task import Examples, Fitting
-from training.tasks.behaviour import TASK, BehaviourModel, BehaviourSettings, best_weights, class_codes
-from training.tasks.behaviour_events import EVENTS, KINDS, TARGET, Histories
+from training.tasks.behaviour import TASK, class_codes
+from training.tasks.behaviour_events import EVENTS, TARGET, Histories
 from training.tasks.behaviour_features import examples_from
+from training.tasks.behaviour_model import BehaviourModel, best_weights
 
 FILE: Final = "UserBehavior_815users_9days.csv.gz"
 ZONE: Final = ZoneInfo("Asia/Shanghai")

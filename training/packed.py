@@ -123,7 +123,7 @@ def linear(weight: Tensor, bias: Tensor, gelu: bool = False) -> Callable[[Tensor
 
         return plain
     ops = torch.ops.mkldnn
-    packed = ops._reorder_linear_weight(weight.contiguous(), 2048)
+    packed = ops._reorder_linear_weight(weight.contiguous(), 8_192)
     activation: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def fused(x: Tensor, residual: Tensor | None) -> Tensor:

@@ -96,6 +96,22 @@ def licence(folder: Path) -> str:
     return str(json.loads(path.read_text())["licence"]) if path.exists() else "unknown"
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """No progress bar and no report of unused or new heads while a resolved folder is loaded; errors are raised anyway."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _usable(folder: Path) -> Path:
     """The folder, if it holds what a model is loaded from. Raises WeightsError."""
     if not (folder / "config.json").is_file():

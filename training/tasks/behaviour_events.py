@@ -127,8 +127,8 @@ def read_events(shop: Shop, store: Store, nights: Sequence[date], max_examples: 
               {C.CATEGORY_PATH}, {C.BRAND}, {C.PRICE_CENTS}, {C.QUERY}, {C.TITLE}, night
             FROM kept LEFT JOIN {title} told ON told.{C.ITEM_ID} = kept.{C.ITEM_ID}
             ORDER BY kept.{C.USER_KEY}, {C.OCCURRED_AT}, {C.EVENT_TYPE}, kept.{C.ITEM_ID}, {C.SESSION_ID}, {C.QUERY}"""
-    ).to_arrow_table()
-    return found.cast(EVENTS)
+    )
+    return found.to_arrow_table().cast(EVENTS)
 
 
 _NO_TITLES = f"(SELECT NULL::VARCHAR AS {C.ITEM_ID}, NULL::VARCHAR AS {C.TITLE} WHERE false)"

@@ -195,10 +195,9 @@ def features(told: Histories) -> dict[str, np.ndarray]:
 
     # what waits in the cart or on the wish list, and the price
     item = Groups(told.item)
-    for kind, name in ((CART, "carted"), (FAVORITE, "favored")):
-        settles = (told.kind == kind) | (told.kind == PURCHASE)
-        last = item.last(settles)
-        waits = (last >= 0) & (told.kind[last] == kind)
+    for k, name in ((CART, "carted"), (FAVORITE, "favored")):
+        last = item.last((told.kind == k) | (told.kind == PURCHASE))
+        waits = (last >= 0) & (told.kind[last] == k)
         before = item.previous
         waited = (before >= 0) & waits[before]
         found[f"n_{name}_open"] = mine.total(waits.astype(np.float64) - waited)
