@@ -137,25 +137,29 @@ def _single(world: World, customers: Customers, k: int) -> np.ndarray:
 
 def best_single(world: World) -> int:
     """The candidate of the highest true profit over all nights, by a rehearsal of each: profiles stay as they are now,
-    fatigue, caps and unsubscribes do not."""
+    fatigue, caps, rest and unsubscribes do not."""
     customers, rows = known(world)
+    suppressed = customers.is_suppressed.copy()
+    strategy = world.shop.strategy
     totals = []
-    for k in range(len(world.found)):
+    for k, candidate in enumerate(world.found):
         rehearsal, total = world.rehearsal(), 0.0
         delivered: list[np.ndarray] = []
-        channel = [c.id for c in world.shop.strategy.channels].index(world.found[k].channel)
+        channel = [one.id for one in strategy.channels].index(candidate.channel)
+        cap = strategy.channels[channel]
+        customers.is_suppressed[:] = suppressed
         for _ in range(NIGHTS):
-            window = world.shop.strategy.channels[channel].cap_window_nights
             customers.n_recent[:] = 0
-            for sent in delivered[-window:]:
+            for sent in delivered[-cap.cap_window_nights :]:
                 customers.n_recent[:, channel] += sent[rows]
-            gone = rehearsal.state.unsubscribed.get(world.found[k].channel)
+            for sent in delivered[len(delivered) - strategy.rest_nights :] if strategy.rest_nights else ():
+                customers.n_recent[:, channel] += cap.cap_messages * sent[rows]
+            gone = rehearsal.state.unsubscribed.get(candidate.channel)
             if gone is not None:
                 customers.is_suppressed[:, channel] |= gone[rows]
             chosen = everywhere(rehearsal, rows, _single(rehearsal, customers, k))
             total += float(rehearsal.profit([k])[1][chosen == k, 0].sum())
             delivered.append(rehearsal.tire(chosen))
-        customers.is_suppressed[:, channel] = known(world)[0].is_suppressed[:, channel]
         totals.append(total)
     return int(np.argmax(totals))
 
@@ -221,7 +225,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         return float(sum(night[what] for night in run["nights"][who][-last:]))
 
     n_late = NIGHTS - FIRST_EXPLOITED + 1
-    spans = {"all_nights": (NIGHTS, ("random", "plan", "single"))}
+    spans: dict[str, tuple[int, tuple[str, ...]]] = {"all_nights": (NIGHTS, ("random", "plan", "single"))}
     spans["exploited_nights"] = (n_late, ("random", "plan", "single_later", "oracle_later"))
     result: dict[str, Any] = {}
     for span, (last, policies) in spans.items():
@@ -251,7 +255,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def interval(values: list[float]) -> dict[str, float]:
     """Mean with Student's 95% interval over seeds."""
     mean, n = statistics.fmean(values), len(values)
-    half = STUDENT.get(n, 1.96) * statistics.stdev(values) / sqrt(n) if n > 1 else float("nan")
+    half = STUDENT.get(n, 1.96) * statistics.stdev(values) / sqrt(n)
     digits = 4 if abs(mean) < 100 else 0
     return {"value": round(mean, digits), "low": round(mean - half, digits), "high": round(mean + half, digits)}
 
@@ -259,8 +263,7 @@ def interval(values: list[float]) -> dict[str, float]:
 def shop_of(name: str, seed: int, customers: int | None) -> Shop:
     """The shop with this seed, no campaigns in its history, and limits that grow with its customers."""
     shop = load_shop(name)
-    if shop.simulator is None:
-        raise SystemExit(f"shop {name} is not simulated: nobody knows its truth")
+    assert shop.simulator
     factor = (customers or shop.simulator.customers) / shop.simulator.customers
     changes = {"seed": seed, "customers": customers or shop.simulator.customers, "history_campaign_percent": 0.0}
     channels = tuple(
@@ -287,15 +290,16 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="accepted for all benchmarks: the output is JSON anyway")
     options = parser.parse_args()
     started = time.perf_counter()
-    shop = shop_of(options.shop, 0, options.customers)
-    assert shop.simulator
-    work = [(options.shop, shop.simulator.seed + 7 + number, options.customers) for number in range(options.seeds)]
+    simulator = load_shop(options.shop).simulator
+    if simulator is None or options.seeds < 2:
+        raise SystemExit("a simulated shop, whose truth is known, and two seeds at least are needed")
+    work = [(options.shop, simulator.seed + number, options.customers) for number in range(options.seeds)]
     with ProcessPoolExecutor(options.jobs) as pool:
         runs = list(pool.map(run_seed, work))
     report = {
         "benchmark": "closed_loop",
         "shop": options.shop,
-        "customers": shop.simulator.customers,
+        "customers": options.customers or simulator.customers,
         "planned_nights": NIGHTS,
         "first_exploited_night": FIRST_EXPLOITED,
         "summary": summary(runs),

@@ -2,8 +2,8 @@
 
 The nightly pipeline takes most of a minute a night for landing, cleaning, audits and reports, which leave the tables
 that matter here as they are. `World` plays a night with the simulator, whose lines stay free of dirt, and writes events,
-deliveries, outcomes, user_profiles, channel_response, segments and catalog with a few queries of DuckDB.
-
+deliveries, outcomes, user_profiles, channel_response, segments and catalog with a few queries of DuckDB; a test holds
+profiles and responses against those of the real jobs. Left out: the profile's vector; segments are price bands.
 """
 
 import shutil
@@ -149,7 +149,7 @@ class World:
         columns = [
             f"CAST(round({name} * 100) AS BIGINT) AS {_MONEY[name]}" if name in _MONEY else name
             for name in _TYPES[feed]
-            if name != "user_id"
+            if name not in ("user_id", C.SESSION_ID)
         ]
         query = f"SELECT {', '.join(columns)} FROM told"
         with duckdb.connect() as base:
@@ -160,7 +160,10 @@ class World:
             if feed == "events":  # who is no customer is a bot
                 users = pa.table({"user_id": self.truth.customers.ids.tolist(), C.USER_KEY: self.keys})
                 base.register("users", users)
-                query = f"SELECT {C.USER_KEY}, {', '.join(columns)}, false AS {C.IS_BOT} FROM told JOIN users USING (user_id)"
+                # What belongs to no session of the shop's is one of its own, as in cleaning.
+                session = f"coalesce({C.SESSION_ID}, {C.USER_KEY} || '-{self.night}') AS {C.SESSION_ID}"
+                query = f"SELECT {C.USER_KEY}, {session}, {', '.join(columns)}, false AS {C.IS_BOT} FROM told"
+                query += " JOIN users USING (user_id)"
             base.execute(f"COPY ({query}) TO '{folder}/part-00000.parquet'")
         raw.unlink()
 
@@ -217,10 +220,10 @@ def _treatment(candidate: Candidate, window: SendWindow) -> Treatment:
 # The queries say what spark_jobs/user_profiles.py and channel_response.py do.
 _PROFILES = """
 WITH seen AS (
-  SELECT *, coalesce(session_id, 'own ' || ago) AS visit FROM events WHERE ago BETWEEN 0 AND getvariable('nights') - 1
+  SELECT * FROM events WHERE ago BETWEEN 0 AND getvariable('nights') - 1
 ), activity AS (
   SELECT user_key, min(ago) AS recency_nights, count(DISTINCT ago) AS n_active_nights,
-    count(DISTINCT visit) AS n_sessions, count(*) AS n_events,
+    count(DISTINCT session_id) AS n_sessions, count(*) AS n_events,
     count(*) FILTER (event_type = 'view') AS n_views, count(*) FILTER (event_type = 'search') AS n_searches,
     count(*) FILTER (event_type = 'favorite') AS n_favorites, count(*) FILTER (event_type = 'cart') AS n_carts,
     count(*) FILTER (event_type = 'purchase') AS n_purchases,

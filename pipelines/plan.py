@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop, Strategy
 from pipelines.core.errors import NoDataError
-from pipelines.core.storage import Store
+from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.plan_scores import NO_VERSION, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
@@ -63,6 +63,8 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("plan")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
+    if shop.strategy.rest_nights:
+        inputs |= store.inputs("deliveries", window(night, shop.strategy.rest_nights))
     config_hash = digest_of(shop.strategy)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)
@@ -147,8 +149,25 @@ def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", n
         n_recent[row, i] = pc.fill_null(mine[C.N_DELIVERIES_CAP_WINDOW], 0).to_numpy()
         is_suppressed[row, i] = pc.fill_null(mine[C.IS_SUPPRESSED], False).to_numpy()
         has_complained[row, i] = pc.fill_null(mine[C.N_COMPLAINTS], 0).to_numpy() > 0
+    # Who rests from a message has had as many as any channel's cap allows.
+    n_recent[_resting(night, shop, store, keys)] += max(
+        (channel.cap_messages for channel in strategy.channels), default=0
+    )
     customers = Customers(tuple(keys.to_pylist()), order_cents, margin, n_recent, is_suppressed, has_complained)
     return keys, segment_ids, customers
+
+
+def _resting(night: date, shop: Shop, store: Store, keys: "pa.Array") -> np.ndarray:
+    """Places in `keys` of the customers to whom something was delivered within the last `rest_nights` nights."""
+    import pyarrow.compute as pc
+
+    told = [_read(store, "deliveries", n, C.USER_KEY, C.STATUS) for n in window(night, shop.strategy.rest_nights)]
+    found = [
+        pc.index_in(rows.filter(pc.equal(rows[C.STATUS], "delivered"))[C.USER_KEY], value_set=keys).drop_null()
+        for rows in told
+        if rows is not None
+    ]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *(part.to_numpy() for part in found)])).astype(np.int64)
 
 
 def _read(store: Store, table: str, night: date, *columns: str) -> Any:

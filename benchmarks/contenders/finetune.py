@@ -92,9 +92,12 @@ def plain_loop(spec: dict[str, Any], work: Path, clock: Clock) -> nn.Module:
     lengths = np.array([len(row["input_ids"]) for row in rows])
     chunks = [part[np.argsort(lengths[part])] for part in np.array_split(order, max(1, len(rows) // (50 * BATCH)))]
     batches = np.concatenate(chunks)[: len(rows) // BATCH * BATCH].reshape(-1, BATCH)
+    batches = chance.permutation(batches)
+    longest = lengths[batches].sum(axis=1).argmax()
+    batches[[0, longest]] = batches[[longest, 0]]  # first, as ours does: all count the same rows
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, spec["steps"])
-    for step, batch in enumerate(chance.permutation(batches)[: spec["steps"]], start=1):
+    for step, batch in enumerate(batches, start=1):
         inputs = collate([rows[place] for place in batch])
         with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16("auto")):
             loss = model(**inputs).loss

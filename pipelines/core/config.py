@@ -200,6 +200,9 @@ class Strategy(Settings):
     redemption_percent: float = Field(2, ge=0, le=100, description="messages whose discount is used, for the budget")
     default_order_cents: int = Field(3_000, ge=0, description="order value where nothing was bought yet")
     complaint_rest_nights: int = Field(28, ge=0, description="nights of rest after a complaint")
+    rest_nights: int = Field(
+        0, ge=0, le=28, description="nights without any message after a message, on all channels together"
+    )
     explore_percent: float = Field(
         15, ge=0, le=100, description="customers whose strategy is drawn by lot although a model could choose"
     )

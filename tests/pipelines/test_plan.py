@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,32 @@ def test_a_limit_on_one_channel_leaves_the_others(store: Store, tmp_path: Path) 
     assert result.by_channel["email"]["customers"] == 0
     assert result.by_channel["push"]["customers"] > 0
     assert {row[C.N_ALLOWED] for row in rows} == {26}  # 20 of email are gone
+
+
+def test_who_was_written_to_rests_on_all_channels(store: Store, tmp_path: Path) -> None:
+    def delivered(nights_ago: int, keys: list[str], status: str = "delivered") -> None:
+        night = NIGHT - timedelta(days=nights_ago)
+        folder = store.partition("deliveries", night)
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({C.USER_KEY: keys, C.STATUS: [status] * len(keys)}), folder / "part-00000.parquet")
+
+    delivered(0, [KEYS[0], "f" * 64])
+    delivered(1, [KEYS[1]])
+    delivered(2, [KEYS[2]])
+    of = shop(holdout_percent=0, control_percent=0, nightly_budget_cents=10**9, rest_nights=2)
+    _, rows = planned(store, of, tmp_path / "staging")
+    assert [(row[C.BINDING_CONSTRAINT], row[C.N_ALLOWED]) for row in rows[:2]] == [("frequency_cap", 0)] * 2
+    assert all(row[C.N_ALLOWED] == 46 for row in rows[2:])
+    _, rows = planned(store, shop(holdout_percent=0, rest_nights=0), tmp_path / "none")
+    assert all(row[C.N_ALLOWED] == 46 for row in rows)
+
+
+def test_a_bounced_message_needs_no_rest(store: Store, tmp_path: Path) -> None:
+    folder = store.partition("deliveries", NIGHT)
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({C.USER_KEY: KEYS[:2], C.STATUS: ["bounced", "skipped"]}), folder / "part-00000.parquet")
+    _, rows = planned(store, shop(holdout_percent=0, rest_nights=2), tmp_path / "staging")
+    assert all(row[C.N_ALLOWED] == 46 for row in rows)
 
 
 @pytest.mark.parametrize(

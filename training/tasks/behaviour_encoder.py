@@ -231,7 +231,8 @@ def _pieces(tokenizer: Any, told: Sequence[Sequence[str]]) -> tuple[np.ndarray, 
     """1 + word pieces (distinct events, w) int, 0 behind the last; and per sequence its events' places among them."""
     known: dict[str, int] = {}
     places = [np.array([known.setdefault(event, len(known)) for event in events]) for events in told]
-    found = tokenizer(list(known), add_special_tokens=False, truncation=True, max_length=_MAX_PIECES)["input_ids"]
+    found = tokenizer(list(known), add_special_tokens=False)["input_ids"]
+    found = [one[:_MAX_PIECES] for one in found]
     pieces = np.zeros((len(found), max(1, max(map(len, found)))), np.int64)
     for row, one in enumerate(found):
         pieces[row, : len(one)] = np.array(one) + 1
