@@ -23,8 +23,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -223,6 +221,7 @@ def main() -> None:
     options = parser.parse_args()
     texts = read_reviews(options.reviews, options.texts) if options.reviews else make_texts(options.texts)
     folder = resolve(ENCODER_EN, options.weights)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)

@@ -35,17 +35,17 @@ from pipelines.strategy.candidates import Candidate, candidates
 
 _TYPES = {
     "events": {
-        "user_id": "VARCHAR", C.SESSION_ID: "VARCHAR", C.EVENT_TYPE: "VARCHAR", C.OCCURRED_AT: "TIMESTAMP",
+        "user_id": "VARCHAR", C.SESSION_ID: "VARCHAR", C.EVENT_TYPE: "VARCHAR", C.OCCURRED_AT: "TIMESTAMPTZ",
         C.ITEM_ID: "VARCHAR", C.CATEGORY_ID: "VARCHAR", C.BRAND: "VARCHAR", "price": "DOUBLE", C.QUANTITY: "BIGINT",
         C.ORDER_ID: "VARCHAR", C.CHANNEL: "VARCHAR",
     },
     "deliveries": {
         C.DELIVERY_ID: "VARCHAR", C.USER_KEY: "VARCHAR", C.STRATEGY_ID: "VARCHAR", C.CHANNEL: "VARCHAR",
-        C.STATUS: "VARCHAR", "cost": "DOUBLE", C.SENT_AT: "TIMESTAMP",
+        C.STATUS: "VARCHAR", "cost": "DOUBLE", C.SENT_AT: "TIMESTAMPTZ",
     },
     "outcomes": {
         C.OUTCOME_ID: "VARCHAR", C.DELIVERY_ID: "VARCHAR", C.USER_KEY: "VARCHAR", C.CHANNEL: "VARCHAR",
-        C.OUTCOME: "VARCHAR", "revenue": "DOUBLE", C.OCCURRED_AT: "TIMESTAMP",
+        C.OUTCOME: "VARCHAR", "revenue": "DOUBLE", C.OCCURRED_AT: "TIMESTAMPTZ",
     },
 }  # fmt: skip
 _MONEY = {"price": C.PRICE_CENTS, "cost": C.COST_CENTS, "revenue": C.REVENUE_CENTS}

@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,18 @@ def test_a_contender_that_differs_from_what_it_claims_ends_the_benchmark(name: s
         embed.deviations({"sentence_transformers": _turned(0), name: _turned(degrees)}, ["a"])
 
 
-def test_the_first_contender_is_what_the_others_are_compared_with() -> None:
-    rates = embed.speeds({"sentence_transformers": lambda texts: sum(range(10**6)), "ours": len}, ["a"], repeat=3)
-    assert rates["sentence_transformers"]["times_first"] == 1
-    assert rates["ours"]["times_first"] > 1
+def test_speeds_are_medians_and_compared_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    slow, fast = iter([8.0, 4.0, 90.0]), iter([1.0, 2.0, 2.0])
+    monkeypatch.setattr(embed.time, "perf_counter", lambda: 2 * now[0])
+    monkeypatch.setattr(embed.time, "process_time", lambda: now[0])
+
+    def takes(seconds: Iterator[float]) -> embed.Encode:
+        return lambda texts: now.__setitem__(0, now[0] + next(seconds))
+
+    rates = embed.speeds({"sentence_transformers": takes(slow), "ours": takes(fast)}, ["a"] * 8, repeat=3)
+    assert rates["sentence_transformers"] == {"texts_per_second": 0.5, "texts_per_cpu_second": 1.0, "times_first": 1.0}
+    assert rates["ours"] == {"texts_per_second": 2.0, "texts_per_cpu_second": 4.0, "times_first": 4.0}
 
 
 def test_texts_are_made_the_same_again_or_read_without_the_empty_ones(tmp_path: Path) -> None:

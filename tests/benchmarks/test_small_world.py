@@ -148,3 +148,32 @@ def test_one_strategy_for_all_keeps_to_limits_holdout_and_rest(world: Any) -> No
     resting = rows[(customers.n_recent >= 3).all(axis=1)]
     assert len(resting)
     assert not set(sent) & set(resting)
+
+
+def test_the_summary_pairs_the_plan_with_each_policy_seed_by_seed() -> None:
+    def nights(*values: float) -> list[dict[str, float]]:
+        return [{"organic": 1_000.0, "incremental": value} for value in values]
+
+    def run(seed: int, shift: float) -> dict[str, Any]:
+        lots, late = [-100.0] * 7, 7
+        mine = [{**night, "expected_of_chosen": 30.0, "true_of_chosen": 10.0} for night in nights(*[50 + shift] * late)]
+        return {
+            "seed": seed,
+            "nights": {
+                "random": nights(*lots, *[-100.0] * late),
+                "plan": nights(*lots) + mine,
+                "single": nights(*[20.0 + shift] * 14),
+                "single_later": nights(*[20.0 + shift] * late),
+                "oracle_later": nights(*[90.0] * late),
+            },
+        }
+
+    found = closed_loop.summary([run(1, -2.0), run(2, 2.0)])
+    late = found["exploited_nights"]
+    assert late["incremental_cents"]["plan"]["value"] == 350
+    assert late["incremental_cents"]["plan"]["low"] < 350 < late["incremental_cents"]["plan"]["high"]
+    assert late["plan_minus_cents"]["single_later"] == {"value": 210, "low": 210, "high": 210}
+    assert late["total_cents"]["plan"]["value"] == 7_350
+    assert found["all_nights"]["incremental_cents"]["plan"]["value"] == -350
+    assert found["all_nights"]["gain_over_random"]["value"] == pytest.approx(0.75)
+    assert (found["expected_of_chosen_cents"], found["true_of_chosen_cents"]) == (210, 70)

@@ -122,7 +122,7 @@ def read_events(shop: Shop, store: Store, nights: Sequence[date], max_examples: 
     titles = [night for night in store.nights("catalog") if night <= max(nights)][-1:]
     catalogue = [str(file) for file in store.files("catalog", titles)]
     title = f"(SELECT {C.ITEM_ID}, {C.TITLE} FROM read_parquet({catalogue}))" if catalogue else _NO_TITLES
-    found = connection.execute(
+    found = connection.sql(
         f"""SELECT kept.{C.USER_KEY}, {C.OCCURRED_AT}, {C.EVENT_TYPE}, kept.{C.ITEM_ID}, {C.CATEGORY_ID},
               {C.CATEGORY_PATH}, {C.BRAND}, {C.PRICE_CENTS}, {C.QUERY}, {C.TITLE}, night
             FROM kept LEFT JOIN {title} told ON told.{C.ITEM_ID} = kept.{C.ITEM_ID}

@@ -31,8 +31,9 @@ class View(Protocol):
     @property
     def psi(self) -> np.ndarray: ...  # (n or s, terms) of strategies
     def linear(self, part: Bilinear) -> np.ndarray: ...
-    def trees(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
-        """Raw scores under the strategies, (n,) or (n, s), and under nothing, (n,) or (n, 1)."""
+    def trees(self, name: str, booster: lightgbm.Booster) -> np.ndarray: ...  # raw scores
+    def trees_and_nothing(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and raw scores under nothing, (n,) or (n, 1)."""
         ...
 
     def spread(self, values: np.ndarray) -> np.ndarray:
@@ -50,12 +51,12 @@ class Pairs:
     def linear(self, part: Bilinear) -> np.ndarray:
         return part.pairs(self.phi, self.psi)
 
-    def trees(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
-        sent, nothing = (
-            np.asarray(booster.predict(np.concatenate([self.phi, psi], axis=1), raw_score=True))
-            for psi in (self.psi, np.zeros_like(self.psi))
-        )
-        return sent, nothing
+    def trees(self, name: str, booster: lightgbm.Booster) -> np.ndarray:
+        return np.asarray(booster.predict(np.concatenate([self.phi, self.psi], axis=1), raw_score=True))
+
+    def trees_and_nothing(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
+        nothing = Pairs(self.phi, np.zeros_like(self.psi))
+        return self.trees(name, booster), nothing.trees(name, booster)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         return values
@@ -72,7 +73,10 @@ class Product:
     def linear(self, part: Bilinear) -> np.ndarray:
         return part.grid(self.phi, self.psi)
 
-    def trees(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
+    def trees(self, name: str, booster: lightgbm.Booster) -> np.ndarray:
+        return self.trees_and_nothing(name, booster)[0]
+
+    def trees_and_nothing(self, name: str, booster: lightgbm.Booster) -> tuple[np.ndarray, np.ndarray]:
         if name not in self.grids:
             with_nothing = np.concatenate([self.psi, np.zeros((1, self.psi.shape[1]))])
             self.grids[name] = Grid(booster, self.phi.shape[1], with_nothing)
@@ -95,7 +99,7 @@ class Head:
 
     def raw(self, view: View) -> np.ndarray:
         linear = view.linear(self.linear)
-        return linear if self.trees is None else linear + view.trees(self.name, self.trees)[0]
+        return linear if self.trees is None else linear + view.trees(self.name, self.trees)
 
     def probability(self, raw: np.ndarray) -> np.ndarray:
         return expit(self.shift + self.slope * raw)
@@ -164,7 +168,7 @@ class BoostedEffect:
         sent = nothing + self.per_click * self.click.answers(view)
         if self.effect is None:
             return sent, nothing
-        moved, unmoved = view.trees("effect", self.effect)
+        moved, unmoved = view.trees_and_nothing("effect", self.effect)
         return sent + moved, nothing + unmoved
 
     def _scores(self, view: View, order_cents: np.ndarray, paid: np.ndarray) -> dict[str, np.ndarray]:
