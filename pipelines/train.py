@@ -82,7 +82,10 @@ def split(task: str, night: date, context: Context) -> dict[str, list[date]]:
 
 def is_due(task: str, night: date, context: Context) -> bool:
     """True on anchor nights (the first of each week) and where the night has no champion. Raises RegistryError."""
-    return night in features.anchors(context.store.nights("events"), night) or registry_of(context).champion(task, night) is None
+    return (
+        night in features.anchors(context.store.nights("events"), night)
+        or registry_of(context).champion(task, night) is None
+    )
 
 
 def make_features(task: str, night: date, context: Context) -> None:

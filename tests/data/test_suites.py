@@ -48,6 +48,7 @@ GOOD: dict[str, Any] = {
     C.IS_HOLDOUT: lambda i: i % 3 == 0,
     C.STRATEGY_ID: lambda i: "none" if i % 3 == 0 else "save10/email/morning/1/plain",
     C.COST_CENTS: lambda i: 0 if i % 3 == 0 else 2,
+    C.EXPECTED_PROFIT_CENTS: lambda i: 0.0 if i % 3 == 0 else 12.5,
 }
 BY_TYPE: dict[str, Any] = {
     STRING: lambda i: f"text {i}",
