@@ -34,7 +34,7 @@ from training.weights import DECODER, ENCODER_EN, resolve  # noqa: E402
 
 LONGEST = 128  # tokens
 HELD_OUT = 500
-LOSS_NOISE = 0.05  # five seeds of one contender lay within 0.03 of each other after 40 steps
+LOSS_NOISE = 0.05  # beyond this the contenders do not learn alike
 CONTENDERS = ("trainer_defaults", "plain_loop", "nightmarket")
 ON_GPU = {"encoder_512": ENCODER_EN, "decoder_512": DECODER}
 REVIEWS = Path("../shared/data/reviews-en/Womens-Clothing-E-Commerce-Reviews_10528rows.csv.gz")

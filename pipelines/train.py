@@ -21,6 +21,8 @@ from pipelines.stage import Context, digest_of
 
 SOURCES: Final = {"behaviour": "events", "effect": "deliveries", "value": "events"}  # task -> table that makes a night
 
+NEEDS_ENCODER: Final = ("behaviour",)
+
 
 def train(task: str, night: date, context: Context) -> dict[str, Any]:
     """Registers a challenger from what was known at the end of the night: {name, version, kind, made}.
@@ -30,9 +32,11 @@ def train(task: str, night: date, context: Context) -> dict[str, Any]:
     shop, store = context.shop, context.store
     nights = split(task, night, context)
     settings = shop.models.settings.get(task, {})
+    if task in NEEDS_ENCODER:
+        settings = {"encoder": shop.models.encoder, **settings}
     basis = digest_of(
         task, {part: [one.isoformat() for one in chosen] for part, chosen in nights.items()}, settings,
-        shop.models.encoder, shop.timezone, shop.strategy, sources_digest("training", "pipelines/strategy"),
+        shop.timezone, shop.strategy, sources_digest("training", "pipelines/strategy"),
     )  # fmt: skip
     registry = registry_of(context)
     with store.lock(f"train-{task}", wait=True), store.staging() as staging:

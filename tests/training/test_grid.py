@@ -82,11 +82,11 @@ def test_trees_of_customers_alone_or_strategies_alone_are_fine() -> None:
 def test_models_that_a_grid_cannot_score_are_refused() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(300, 2)), rng.integers(0, 3, 300).astype(np.float64)
-    for given, told in (
+    for settings_of, told in (
         ({"objective": "multiclass", "num_class": 3}, "several classes"),
         ({"linear_tree": True}, "linear"),
         ({"zero_as_missing": True}, "zero as missing"),
         ({"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}, "average_output"),
     ):
         with pytest.raises(TrainingError, match=told):
-            Grid(booster_of(x, y, **given), 1, x[:2, 1:])
+            Grid(booster_of(x, y, **settings_of), 1, x[:2, 1:])

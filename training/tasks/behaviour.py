@@ -52,7 +52,7 @@ class BehaviourSettings(Settings):
     encoder: str = Field(ENCODER_EN, description="wheel:, hub: or path: address of a BERT")
     layers: int = Field(2, ge=1, description="first layers of the encoder that are used")
     loop: LoopSettings = Field(
-        LoopSettings(learning_rate=3e-4, epochs=4, batch_size=16, dropout=0.2, evaluations=2),
+        LoopSettings(learning_rate=4e-4, epochs=6, batch_size=32, dropout=0.2, evaluations=2),
         description="how the encoder is trained",
     )
 

@@ -103,7 +103,7 @@ class Encoder:
 
 def fit_encoder(
     train_on: Examples, valid: Examples, target: np.ndarray, valid_target: np.ndarray, names: Sequence[str],
-    address: str, layers: int, settings: LoopSettings, how: Fitting, work: Path, unlabelled: Examples | None = None,
+    address: str, layers: int, settings: LoopSettings, how: Fitting, work: Path,
 ) -> Encoder:  # fmt: skip
     """Fine-tunes the first `layers` layers of a pretrained encoder. Targets: (n,) class codes. Raises TrainingError."""
     folder = resolve(address, how.weights or Path("weights"))
@@ -121,8 +121,6 @@ def fit_encoder(
     knots = knots_of(train_on.rows, names)
     encoder = Encoder(net, tokenizer, tuple(names), knots)
     parts = [(train_on, target), (valid, valid_target)]
-    if unlabelled is not None:
-        parts.append((unlabelled, np.full(len(unlabelled), IGNORED)))
     streams = [_streams(part, codes, spread(part.rows, names, knots)) for part, codes in parts]
     pieces, places = _pieces(tokenizer, [stream[0] for part in streams for stream in part])
     rows: list[list[dict[str, Any]]] = []
