@@ -68,7 +68,7 @@ def with_strategies(rows: pa.Table, strategies: list[Candidate | None]) -> pa.Ta
 
 def campaign(n: int, night: str, seed: int) -> Examples:
     """A night on which half of n customers were sent a strategy by lot."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 1])  # other numbers than the profiles': who is sent something is by lot
     choice = np.where(rng.random(n) < 0.5, rng.integers(0, len(STRATEGIES), n), -1)
     sent = choice >= 0
     found = [STRATEGIES[place] if place >= 0 else None for place in choice.tolist()]
