@@ -95,5 +95,5 @@ def closed_loop(shop: Shop, store: Store) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return {
             "missing": "The loop has not been played for this shop yet: "
-            f"python benchmarks/closed_loop.py --shop {shop.shop} --root {store.root.name} plays it."
+            f"python benchmarks/closed_loop.py --shop {shop.shop} --root var plays it."
         }
