@@ -16,6 +16,8 @@ from pipelines.train import is_due, make_features, train
 def run(night: date, context: Context) -> StageResult:
     """Counts per task: {trained, version, verdict, reasons} or {error}."""
     result = StageResult("learn")
+    if not context.shop.models.tasks:
+        result.idle = "no models configured"
     for task in context.shop.models.tasks:
         told: dict[str, Any] = {"trained": False}
         try:

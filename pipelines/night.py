@@ -26,7 +26,7 @@ class Progress(Protocol):
 
     def stage(self, name: str) -> None: ...
     def note(self, text: str) -> None: ...
-    def done(self, name: str, seconds: float, made: int) -> None: ...
+    def done(self, name: str, seconds: float, made: int, idle: str) -> None: ...
 
 
 class Quiet:
@@ -38,8 +38,8 @@ class Quiet:
     def note(self, text: str) -> None:
         """What it works on."""
 
-    def done(self, name: str, seconds: float, made: int) -> None:
-        """It ended, having made so many partitions."""
+    def done(self, name: str, seconds: float, made: int, idle: str) -> None:
+        """It ended, having made so many partitions; or why it had nothing to do."""
 
 
 @dataclass
@@ -149,7 +149,7 @@ def run(
                     again = replay_quarantine and name == "clean"
                     result = stage.run(night, replace(context, force=True) if again else context)
                     results.append(result)
-                    record.stages[name] |= {"made": result.n_made, "counts": result.counts}
+                    record.stages[name] |= {"made": result.n_made, "idle": result.idle, "counts": result.counts}
             audits = [found for result in results for found in result.audits if found.night == night]
             if audits:
                 build_docs(audits, docs_folder(context.store) / night.isoformat())
@@ -217,7 +217,8 @@ def _timed(name: str, record: Run, progress: Progress) -> Iterator[None]:
     yield
     seconds = time.perf_counter() - started
     record.stages[name]["seconds"] = round(seconds, 3)
-    progress.done(name, seconds, int(record.stages[name].get("made", 0)))
+    stage = record.stages[name]
+    progress.done(name, seconds, int(stage.get("made", 0)), str(stage.get("idle", "")))
 
 
 def _summary(night: date, context: Context, run_id: str, results: list[StageResult], seconds: float) -> dict[str, Any]:

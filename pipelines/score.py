@@ -36,12 +36,10 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("score")
     if TASK not in shop.models.tasks:
-        result.counts = {"model": "none", "version": "none", "why": "no effect model is configured"}
-        return result
+        return _nothing(result, "no effect model configured")
     campaigns = campaign_nights(night, context)
     if not campaigns:
-        result.counts = {"model": "none", "version": "none", "why": "no campaign to learn from yet"}
-        return result
+        return _nothing(result, "no campaign to learn from yet")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
     config_hash = digest_of(shop.strategy, sources_digest("training"))
     kept = None if context.force else store.manifest(TABLE, night)
@@ -110,6 +108,12 @@ def _baseline(campaigns: list[date], context: Context, why: str) -> Scorer:
         for name, digest in store.inputs(table, campaigns).items()
     }
     return Scorer(f"{context.shop.shop}-{TASK}-baseline", "none", None, inputs, why)
+
+
+def _nothing(result: StageResult, why: str) -> StageResult:
+    result.idle = why
+    result.counts = {"model": "none", "version": "none", "why": why}
+    return result
 
 
 def _unchanged(manifest: Manifest, result: StageResult) -> StageResult:

@@ -26,9 +26,9 @@ class RichProgress:
         if self._status:
             self._status.update(f"{self._stage}: {text}")
 
-    def done(self, name: str, seconds: float, made: int) -> None:
+    def done(self, name: str, seconds: float, made: int, idle: str) -> None:
         self.close()
-        what = f"{made} made" if made else "up to date"
+        what = f"{made} made" if made else idle or "up to date"
         self.console.print(f"  {name:<9} {seconds:6.1f} s  {what}", highlight=False)
 
     def close(self) -> None:

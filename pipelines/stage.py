@@ -32,6 +32,7 @@ class StageResult:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     n_made: int = 0  # partitions made anew; 0: all was up to date
+    idle: str = ""  # why there was nothing to do, where that is so
     audits: list[Any] = field(default_factory=list)  # AuditResult of each partition made, for the page of the night
 
     def add(self, manifest: Manifest, *, made: bool = True) -> None:
