@@ -16,6 +16,10 @@ from torch import Tensor, nn
 
 Pooling = Literal["mean", "cls"]
 
+# What goes through at a time, so that it stays in the cache:
+_ROWS = 512  # tokens, through a layer's wide part; all 8,192 of a batch are 2% slower
+_TEXTS = 16  # texts of one length, through attention; 60 of 128 tokens are 3 times slower
+
 _SAFE = 1e30  # a row's sum of exponentials between this and its inverse lost nothing to overflow or underflow
 
 
@@ -69,7 +73,8 @@ class PackedBert:
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """n rows of token ids, sorted by length -> their pooled last states, (n, hidden) float32."""
-        runs = [(length, len(list(same))) for length, same in groupby(len(row) for row in rows)]
+        counts = [(length, len(list(same))) for length, same in groupby(len(row) for row in rows)]
+        runs = [(length, min(_TEXTS, n - at)) for length, n in counts for at in range(0, n, _TEXTS)]
         tokens = torch.tensor([token for row in rows for token in row])
         places = torch.cat([torch.arange(length).repeat(count) for length, count in runs])
         width = self.words.shape[1]
@@ -81,8 +86,11 @@ class PackedBert:
             x = normed(F.embedding(tokens, self.words) + F.embedding(places, self.positions), self.norm)
             for project, out, norm, widen, narrow, last_norm in self.layers:
                 mixed = self._attend(project(x, None), runs)
-                x = normed(out(mixed, x), norm)
-                x = normed(narrow(widen(x, None), x), last_norm)
+                parts = []
+                for taken, before in zip(mixed.split(_ROWS), x.split(_ROWS), strict=True):
+                    state = normed(out(taken, before), norm)
+                    parts.append(normed(narrow(widen(state, None), state), last_norm))
+                x = torch.cat(parts)
             states = zip(runs, x.split([length * count for length, count in runs]), strict=True)
             texts = [part.view(count, length, width) for (length, count), part in states]
             if self.pooling == "cls":
@@ -124,7 +132,7 @@ def linear(weight: Tensor, bias: Tensor, gelu: bool = False) -> Callable[[Tensor
 
         return plain
     ops = torch.ops.mkldnn
-    packed = ops._reorder_linear_weight(weight.contiguous(), 8_192)
+    packed = ops._reorder_linear_weight(weight.contiguous(), _ROWS)
     activation: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def fused(x: Tensor, residual: Tensor | None) -> Tensor:
