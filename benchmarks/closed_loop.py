@@ -2,20 +2,21 @@
 
     python benchmarks/closed_loop.py [--shop demo] [--seeds 5] [--customers N] [--jobs 2] [--root var] [--json]
 
-Per seed a shop of its own lives a plain history, then 14 planned nights: 1 to 7 drawn by lot, from 8 on planned by
-pipelines/plan.py from the scores of the effect model, trained on the nights so far before nights 8 and 11. Nights are
-played by benchmarks/small_world.py; candidates, limits, exploration, model, knapsack and simulator are the real ones, no
-audit, registry or promotion gate stands in between. Truth is what the simulator expects with luck averaged out, so
-fatigue and unsubscribes that a policy causes are its own: incremental profit is margin over sending nothing that night,
-less messages and complaints; total profit adds what customers buy unasked, which no policy changes.
+Per seed two shops live 14 planned nights. One never sent a message before: nights 1 to 7 are drawn by lot, from 8 on
+pipelines/plan.py plans from the scores of the effect model, trained on the nights so far before nights 8 and 11. The other
+is the demo shop as it is, with random campaigns in its history: the model, trained before nights 1 and 8, plans all nights.
+Nights are played by benchmarks/small_world.py; candidates, limits, exploration, model, knapsack and simulator are the real
+ones, no audit, registry or promotion gate stands in between. Truth is what the simulator expects with luck averaged out,
+so fatigue and unsubscribes that a policy causes are its own: incremental profit is margin over sending nothing that
+night, less messages and complaints; total profit adds what customers buy unasked, which no policy changes.
 
 Held against it, under the same limits, caps, consent and holdout:
 - random: drawn by lot on all nights;
 - single: the same strategy every night for lots of those who may get it, the best of all in hindsight, by the truth;
 - single_later: the same from night 8 on, after the same nights of lots as the plan;
 - oracle_later: from night 8 on the knapsack with tonight's truth, which no model can know; regret is what is missing to it.
-Intervals are Student's over seeds. Prints one JSON object; with --root it is also written where the shop's report looks
-for it. Capacities and budget grow with --customers.
+Nothing was tuned on these seeds. Intervals are Student's over seeds. Prints one JSON object; with --root it is also written
+where the shop's report looks for it. Capacities and budget grow with --customers.
 """
 
 import argparse
@@ -44,7 +45,9 @@ from pipelines.strategy.constraints import Customers, group_customers
 from pipelines.strategy.exploit import exploit
 from pipelines.strategy.holdout import is_holdout, night_draws
 
-NIGHTS, FIRST_EXPLOITED, TRAINED_BEFORE = 14, 8, (8, 11)  # planned nights, counted from 1
+NIGHTS, FIRST_EXPLOITED = 14, 8  # planned nights, counted from 1
+TRAINED_BEFORE, TRAINED_WITH_HISTORY = (8, 11), (1, 8)
+FIRST_SEED = 20_261_122
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # 97.5%
 Policy = Callable[[World, int], np.ndarray]  # world, planned night -> candidate of each customer (n,), -1 for none
 
@@ -78,7 +81,9 @@ def planned(world: World, night: int) -> np.ndarray:
 class Learner:
     """Trains the effect model when it is time, scores every night, then plans."""
 
-    def __init__(self) -> None:
+    def __init__(self, trained_before: tuple[int, ...], history_nights: int = 0) -> None:
+        """`history_nights`: with random campaigns, before the first planned night."""
+        self.trained_before, self.history_nights = trained_before, history_nights
         self.model: Any = None
         self.version = 0
 
@@ -88,8 +93,9 @@ class Learner:
         from training.tasks.effect import TASK, profiles_of
 
         eve = world.night - timedelta(days=1)
-        if night in TRAINED_BEFORE:
-            nights = tuple(world.night - timedelta(days=back) for back in range(night - 1, 0, -1))
+        if night in self.trained_before:
+            n_known = self.history_nights + night - 1
+            nights = tuple(world.night - timedelta(days=back) for back in range(n_known, 0, -1))
             train, valid = (TASK.examples(world.shop, world.store, part) for part in (nights[:-1], nights[-1:]))
             self.model, self.version = TASK.fit(train, valid, Fitting(threads=1)), self.version + 1
         strategies = sorted(world.found, key=lambda candidate: candidate.strategy_id)
@@ -200,22 +206,39 @@ def _expected(world: World, strategy: np.ndarray, added: np.ndarray) -> dict[str
 def one_seed(shop: Shop, folder: Path) -> dict[str, Any]:
     """All policies in the worlds of one seed: per night what is true."""
     assert shop.simulator
-    history = World(shop, folder / "history")
-    for _ in range(shop.simulator.history_nights):
-        history.play()
-    history.remember()
+    history = lived(shop, folder / "history", 0.0)
     k = best_single(history)
     early, late = range(1, FIRST_EXPLOITED), range(FIRST_EXPLOITED, NIGHTS + 1)
     explored = history.branch(folder / "explored")
     first = live(explored, planned, early)
     told = {
         "random": first + live(explored.branch(folder / "random"), planned, late),
-        "plan": first + live(explored.branch(folder / "plan"), Learner(), late),
+        "plan": first + live(explored.branch(folder / "plan"), Learner(TRAINED_BEFORE), late),
         "single": live(history.branch(folder / "single"), single(k), range(1, NIGHTS + 1)),
         "single_later": live(explored.branch(folder / "single_later"), single(k), late),
         "oracle_later": live(explored.branch(folder / "oracle"), oracle, late),
     }
+    known_shop = lived(shop, folder / "known", shop.simulator.history_campaign_percent)
+    best = best_single(known_shop)
+    learner = Learner(TRAINED_WITH_HISTORY, shop.simulator.history_nights - 1)
+    policies: dict[str, Policy] = {"random": planned, "plan": learner, "single": single(best)}
+    for who, policy in policies.items():
+        told[f"known_{who}"] = live(known_shop.branch(folder / f"known_{who}"), policy, range(1, NIGHTS + 1))
     return {"seed": shop.simulator.seed, "best_single": history.found[k].strategy_id, "nights": told}
+
+
+def lived(shop: Shop, folder: Path, campaign_percent: float) -> World:
+    """A world at the end of its history, on every night but the first of which so many customers were sent something."""
+    assert shop.simulator
+    world = World(shop, folder)
+    luck = np.random.default_rng(shop.simulator.seed)
+    for night in range(shop.simulator.history_nights):
+        if night and campaign_percent:
+            world.remember()
+        told = luck.random(len(world.keys)) < (campaign_percent / 100 if night else 0.0)
+        world.play(np.where(told, luck.integers(len(world.found), size=len(told)), -1))
+    world.remember()
+    return world
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -225,17 +248,22 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         return float(sum(night[what] for night in run["nights"][who][-last:]))
 
     n_late = NIGHTS - FIRST_EXPLOITED + 1
-    spans: dict[str, tuple[int, tuple[str, ...]]] = {"all_nights": (NIGHTS, ("random", "plan", "single"))}
-    spans["exploited_nights"] = (n_late, ("random", "plan", "single_later", "oracle_later"))
+    spans: dict[str, tuple[int, str, tuple[str, ...]]] = {
+        "known_shop": (NIGHTS, "known_", ("random", "plan", "single")),
+        "exploited_nights": (n_late, "", ("random", "plan", "single_later", "oracle_later")),
+        "all_nights": (NIGHTS, "", ("random", "plan", "single")),
+    }
     result: dict[str, Any] = {}
-    for span, (last, policies) in spans.items():
-        values = {who: [total(run, who, last) for run in runs] for who in policies}
+    for span, (last, world, policies) in spans.items():
+        values = {who: [total(run, world + who, last) for run in runs] for who in policies}
         mine = values["plan"]
         result[span] = {
             "nights": last,
             "incremental_cents": {who: interval(value) for who, value in values.items()},
             "total_cents": {
-                who: interval([total(run, who, last) + total(run, who, last, "organic") for run in runs])
+                who: interval(
+                    [total(run, world + who, last) + total(run, world + who, last, "organic") for run in runs]
+                )
                 for who in policies
             },
             "plan_minus_cents": {
@@ -261,11 +289,11 @@ def interval(values: list[float]) -> dict[str, float]:
 
 
 def shop_of(name: str, seed: int, customers: int | None) -> Shop:
-    """The shop with this seed, no campaigns in its history, and limits that grow with its customers."""
+    """The shop with this seed, and limits that grow with its customers."""
     shop = load_shop(name)
     assert shop.simulator
     factor = (customers or shop.simulator.customers) / shop.simulator.customers
-    changes = {"seed": seed, "customers": customers or shop.simulator.customers, "history_campaign_percent": 0.0}
+    changes = {"seed": seed, "customers": customers or shop.simulator.customers}
     channels = tuple(
         channel.model_copy(update={"capacity_per_night": int(channel.capacity_per_night * factor)})
         for channel in shop.strategy.channels
@@ -293,7 +321,7 @@ def main() -> None:
     simulator = load_shop(options.shop).simulator
     if simulator is None or options.seeds < 2:
         raise SystemExit("a simulated shop, whose truth is known, and two seeds at least are needed")
-    work = [(options.shop, simulator.seed + number, options.customers) for number in range(options.seeds)]
+    work = [(options.shop, FIRST_SEED + number, options.customers) for number in range(options.seeds)]
     with ProcessPoolExecutor(options.jobs) as pool:
         runs = list(pool.map(run_seed, work))
     report = {

@@ -19,7 +19,11 @@ POLICIES = {
     "plan": "our plan",
     "oracle_later": "whoever knew the truth",
 }
-SPANS = {"exploited_nights": "Nights that a model planned", "all_nights": "All planned nights"}
+SPANS = {
+    "known_shop": "A shop with random campaigns in its history",
+    "exploited_nights": "A shop without: nights that a model planned",
+    "all_nights": "A shop without: all nights, those drawn by lot included",
+}
 
 
 def closed_loop_file(store: Store) -> Path:

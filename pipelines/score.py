@@ -1,7 +1,8 @@
 """The score stage: what the champion expects of every candidate strategy for every customer, as table strategy_scores.
 
 The champion is resolved once, and every row names it. Where there is none, or the registry does not answer, the task's
-baseline is fitted on the spot and scores; without any campaign to learn from there are no scores, and the plan explores.
+baseline is fitted on the spot and scores; before `explore_nights` nights of campaigns there are no scores, and the plan
+explores.
 """
 
 from dataclasses import dataclass
@@ -38,8 +39,10 @@ def run(night: date, context: Context) -> StageResult:
     if TASK not in shop.models.tasks:
         return _nothing(result, "no effect model configured")
     campaigns = campaign_nights(night, context)
-    if not campaigns:
-        return _nothing(result, "no campaign to learn from yet")
+    if len(campaigns) < shop.strategy.explore_nights:
+        return _nothing(
+            result, f"exploring: {len(campaigns)} of {shop.strategy.explore_nights} nights of campaigns told"
+        )
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
     config_hash = digest_of(shop.strategy, sources_digest("training"))
     kept = None if context.force else store.manifest(TABLE, night)

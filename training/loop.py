@@ -87,9 +87,18 @@ def train(
 
 
 def pseudo_labelled(rows: Sequence[Mapping[str, Any]], logits: np.ndarray, confidence: float) -> list[dict[str, Any]]:
-    """The rows whose likeliest class has at least this probability, with that class as label. logits: (n, classes)."""
-    sure, label = torch.from_numpy(logits).softmax(-1).max(-1)
-    return [{**row, "labels": int(label[place])} for place, row in enumerate(rows) if sure[place] >= confidence]
+    """The rows whose likeliest class has at least this probability, with that class as label. logits: (n, classes).
+
+    Of rows with a label per position, where logits are (n, l, classes), the positions that are sure, but for IGNORED ones.
+    """
+    sure, label = (found.numpy() for found in torch.from_numpy(logits).softmax(-1).max(-1))
+    told = np.where(sure >= confidence, label, IGNORED)
+    if told.ndim == 2:
+        asked = [np.asarray(row["labels"]) for row in rows]
+        new = [np.where(old == IGNORED, IGNORED, told[place, : len(old)]) for place, old in enumerate(asked)]
+    else:
+        new = told.tolist()
+    return [{**row, "labels": labels} for row, labels in zip(rows, new, strict=True) if np.any(labels != IGNORED)]
 
 
 def predict(
@@ -101,7 +110,10 @@ def predict(
     batch_size: int = 64,
     precision: Precision = "auto",
 ) -> np.ndarray:
-    """Logits (n, ...) float32 of n rows, in their order, on the device that the model is on. At least one row."""
+    """Logits (n, ...) float32 of n rows, in their order, on the device that the model is on. At least one row.
+
+    Of shorter sequences the positions behind their end are zeros.
+    """
     device = next(model.parameters()).device
     order = longest_first(np.array([length(row) if length else 0 for row in rows]))
     parts = []
@@ -111,6 +123,9 @@ def predict(
             batch = collate([rows[place] for place in order[start : start + batch_size]])
             logits = logits_of(model(**{key: tensor.to(device) for key, tensor in batch.items() if key != "labels"}))
             parts.append(logits.cpu().numpy())
+    if parts[0].ndim == 3:
+        longest = max(part.shape[1] for part in parts)
+        parts = [np.pad(part, ((0, 0), (0, longest - part.shape[1]), (0, 0))) for part in parts]
     return np.concatenate(parts)[np.argsort(order)]
 
 

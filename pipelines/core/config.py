@@ -203,6 +203,12 @@ class Strategy(Settings):
     rest_nights: int = Field(
         0, ge=0, le=28, description="nights without any message after a message, on all channels together"
     )
+    explore_nights: int = Field(
+        7,
+        ge=1,
+        le=28,
+        description="nights of campaigns told so far, from which on scores choose; before, all draw lots",
+    )
     explore_percent: float = Field(
         15, ge=0, le=100, description="customers whose strategy is drawn by lot although a model could choose"
     )

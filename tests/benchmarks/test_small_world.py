@@ -165,6 +165,9 @@ def test_the_summary_pairs_the_plan_with_each_policy_seed_by_seed() -> None:
                 "single": nights(*[20.0 + shift] * 14),
                 "single_later": nights(*[20.0 + shift] * late),
                 "oracle_later": nights(*[90.0] * late),
+                "known_random": nights(*[-100.0] * 14),
+                "known_plan": nights(*[50.0 + shift] * 14),
+                "known_single": nights(*[20.0 + shift] * 14),
             },
         }
 
@@ -176,4 +179,5 @@ def test_the_summary_pairs_the_plan_with_each_policy_seed_by_seed() -> None:
     assert late["total_cents"]["plan"]["value"] == 7_350
     assert found["all_nights"]["incremental_cents"]["plan"]["value"] == -350
     assert found["all_nights"]["gain_over_random"]["value"] == pytest.approx(0.75)
+    assert found["known_shop"]["plan_minus_cents"]["single"]["value"] == 420
     assert (found["expected_of_chosen_cents"], found["true_of_chosen_cents"]) == (210, 70)

@@ -64,7 +64,11 @@ def played(plan: float = 300.0) -> dict[str, Any]:
             "incremental_cents": values,
             "plan_minus_cents": {who: around(plan - one["value"]) for who, one in values.items() if who != "plan"},
         }
-        for name, nights, values in (("exploited_nights", 7, early), ("all_nights", 14, whole))
+        for name, nights, values in (
+            ("known_shop", 14, whole),
+            ("exploited_nights", 7, early),
+            ("all_nights", 14, whole),
+        )
     }
     summary = {**spans, "expected_of_chosen_cents": 500, "true_of_chosen_cents": 310}
     return {"customers": 2_000, "first_exploited_night": 8, "seeds": [{}, {}], "summary": summary}
@@ -116,7 +120,7 @@ def test_the_loop_s_policies_stand_in_a_fixed_order_with_the_plan_s_lead(store: 
     found = closed_loop(DEMO, store)
     assert found is not None
     assert (found["seeds"], found["customers"], found["expected_cents"], found["true_cents"]) == (2, 2_000, 500, 310)
-    first = found["spans"][0]["policies"]
+    first = found["spans"][1]["policies"]
     assert [(row["value"], row["is_plan"], (row["ahead"] or {}).get("value")) for row in first] == [
         (-400.0, False, 700.0),
         (200.0, False, 100.0),

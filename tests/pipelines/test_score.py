@@ -21,12 +21,14 @@ pytestmark = pytest.mark.slow
 LAST = date(2026, 3, 7)
 
 
-def shop(**models: Any) -> Shop:
+def shop(explore_nights: int = 3, **models: Any) -> Shop:
     simulator = Simulator(
         customers=150, items=60, first_night=date(2026, 3, 1), history_nights=7, seed=7, history_campaign_percent=40
     )
     settings = Models(tasks=("effect",), judged_nights=1, valid_nights=1, **models)
-    return load_shop("demo").model_copy(update={"simulator": simulator, "models": settings})
+    demo = load_shop("demo")
+    strategy = demo.strategy.model_copy(update={"explore_nights": explore_nights})
+    return demo.model_copy(update={"simulator": simulator, "models": settings, "strategy": strategy})
 
 
 def context(root: Path, monkeypatch: pytest.MonkeyPatch, notes: list[str] | None = None, **models: Any) -> Context:
@@ -136,16 +138,17 @@ def test_without_a_champion_the_baseline_scores(copied: Path, monkeypatch: pytes
     assert {row["model_version"] for row in rows(here, "strategy_scores")} == {"none"}
 
 
-def test_without_any_campaign_nothing_is_scored_and_the_plan_explores(
+def test_before_there_are_enough_nights_of_campaigns_nothing_is_scored_and_the_plan_explores(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = context(copied, monkeypatch)
+    here = context(copied, monkeypatch, explore_nights=7)
+    assert score.run(LAST, here).idle == "exploring: 6 of 7 nights of campaigns told"
     for table in ("deliveries", "strategy_scores"):
         shutil.rmtree(here.store.partition(table, LAST).parent)
     assert score.run(LAST, here).counts == {
         "model": "none",
         "version": "none",
-        "why": "no campaign to learn from yet",
+        "why": "exploring: 0 of 7 nights of campaigns told",
     }
     plan.run(LAST, here)
     assert all(not row["why"].startswith("exploit") for row in rows(here, "campaign_plan"))

@@ -343,6 +343,15 @@ def test_only_rows_that_the_model_is_sure_of_get_pseudo_labels() -> None:
     assert loop.pseudo_labelled(rows, logits, 0.9) == [{"input_ids": [4], "labels": 1}, {"input_ids": [6], "labels": 1}]
 
 
+def test_positions_of_a_sequence_get_pseudo_labels_where_the_model_is_sure_and_was_asked() -> None:
+    rows = [{"labels": np.array([loop.IGNORED, 0, 0])}, {"labels": np.array([0])}, {"labels": np.array([0])}]
+    sure, unsure, unused = [0.0, 9.0], [0.0, 0.1], [0.0, 0.0]
+    logits = np.array([[sure, sure, unsure], [sure, unused, unused], [unsure, unused, unused]], np.float32)
+    first, second = loop.pseudo_labelled(rows, logits, 0.9)
+    assert first["labels"].tolist() == [loop.IGNORED, 1, loop.IGNORED]
+    assert second["labels"].tolist() == [1]
+
+
 @pytest.mark.parametrize("second", [0.4, 0.9])
 def test_pseudo_labels_are_kept_only_where_they_help(tmp_path: Path, second: float) -> None:
     scores, kept = iter([0.5, second]), []

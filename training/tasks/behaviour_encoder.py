@@ -131,6 +131,7 @@ def fit_encoder(
     train(
         net, rows[0], rows[1], settings, collate=_Collate(pieces), metric=_log_loss, watch="log_loss",
         higher_is_better=False, length=_length, work=work, log=how.log,
+        unlabelled=rows[1],  # with pseudo_confidence: the newest nights teach by what the first model is sure of there
     )  # fmt: skip
     return encoder
 
