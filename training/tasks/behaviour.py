@@ -51,6 +51,7 @@ class BehaviourSettings(Settings):
     learning_rate: float = Field(0.04, gt=0, le=1, description="of the boosted trees")
     encoder: str = Field(ENCODER_EN, description="wheel:, hub: or path: address of a BERT")
     layers: int = Field(2, ge=1, description="first layers of the encoder that are used")
+    nets: int = Field(3, ge=1, le=10, description="encoders that differ by their seed; their mean counts")
     loop: LoopSettings = Field(
         LoopSettings(learning_rate=4e-4, epochs=6, batch_size=32, dropout=0.2, evaluations=2),
         description="how the encoder is trained",
@@ -93,7 +94,8 @@ class BehaviourTask:
             with TemporaryDirectory() as spare:
                 work = (how.work or Path(spare)) / "encoder"
                 parts["encoder"] = fit_encoder(
-                    train, valid, target, valid_target, names, settings.encoder, settings.layers, settings.loop, how, work
+                    train, valid, target, valid_target, names, settings.encoder, settings.layers, settings.nets,
+                    settings.loop, how, work,
                 )  # fmt: skip
         logits = [part.logits(valid.rows) for part in parts.values()]
         weights = best_weights(logits, valid_target)

@@ -17,12 +17,14 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
+from scipy.special import log_softmax, logsumexp
 from scipy.stats import norm
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from pipelines.core.errors import TrainingError
 from training.loop import IGNORED, LoopSettings, predict, train
+from training.loop_trainer import Log
 from training.task import Examples, Fitting
 from training.tasks.behaviour_events import BETWEEN, CONTEXT, TEXT
 from training.weights import resolve
@@ -30,7 +32,6 @@ from training.weights import resolve
 _STEP: Final = 32  # events of a customer that a training row predicts after; up to CONTEXT more stand before them
 _KNOTS: Final = 65  # quantiles that a feature is spread by
 _MAX_PIECES: Final = 16  # of one event
-_FILES: Final = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
 
 
 class EventNet(nn.Module):
@@ -60,9 +61,9 @@ class EventNet(nn.Module):
 
 @dataclass(frozen=True)
 class Encoder:
-    """A trained net with what turns rows into its tensors."""
+    """Trained nets, whose mean probability counts, with what turns rows into their tensors."""
 
-    net: EventNet
+    nets: tuple[EventNet, ...]
     tokenizer: Any
     names: tuple[str, ...]  # features
     knots: np.ndarray  # (f, _KNOTS) quantiles of each feature, NaN where it never was told
@@ -70,22 +71,32 @@ class Encoder:
     def logits(self, rows: pa.Table) -> np.ndarray:
         """(n, classes) float32."""
         if not rows.num_rows:
-            return np.zeros((0, self.net.out.out_features), np.float32)
+            return np.zeros((0, self.nets[0].out.out_features), np.float32)
         numbers = spread(rows, self.names, self.knots)
         told = [text.split(BETWEEN)[-CONTEXT:] for text in rows[TEXT].to_pylist()]
         pieces, places = _pieces(self.tokenizer, told)
         asked = [{"events": where, "numbers": numbers[row]} for row, where in enumerate(places)]
         # fp32: a row's prediction does not hang on which rows share its batch
-        return predict(self.net, asked, collate=_Collate(pieces), length=_length, batch_size=128, precision="fp32")
+        found = [
+            predict(net, asked, collate=_Collate(pieces), length=_length, batch_size=128, precision="fp32")
+            for net in self.nets
+        ]
+        return np.asarray(logsumexp(log_softmax(found, axis=-1), axis=0))
 
     def save(self, folder: Path) -> None:
-        """Writes _FILES and knots.json into a new folder."""
+        """Writes tokenizer, configuration, nets and knots.json into a new folder."""
         folder.mkdir()
-        self.net.bert.config.save_pretrained(folder)
+        self.nets[0].bert.config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        save_model(self.net, str(folder / "model.safetensors"))
+        for number, net in enumerate(self.nets):
+            save_model(net, str(folder / f"net_{number}.safetensors"))
         knots = [[None if np.isnan(one) else float(one) for one in row] for row in self.knots]
-        told = {"names": list(self.names), "knots": knots, "classes": self.net.out.out_features}
+        told = {
+            "names": list(self.names),
+            "knots": knots,
+            "classes": self.nets[0].out.out_features,
+            "nets": len(self.nets),
+        }
         (folder / "knots.json").write_text(json.dumps(told))
 
     @classmethod
@@ -93,33 +104,30 @@ class Encoder:
         """What `save` wrote. Raises TrainingError where a file is missing or damaged."""
         try:
             told = json.loads((folder / "knots.json").read_text())
-            net = EventNet(BertModel(_config(folder), add_pooling_layer=False), len(told["names"]), told["classes"])
-            load_model(net, str(folder / "model.safetensors"))
+            nets = []
+            for number in range(told["nets"]):
+                net = EventNet(BertModel(_config(folder), add_pooling_layer=False), len(told["names"]), told["classes"])
+                load_model(net, str(folder / f"net_{number}.safetensors"))
+                nets.append(net.eval())
             tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise TrainingError(f"{folder}: no readable encoder ({error}); train again") from error
-        return cls(net.eval(), tokenizer, tuple(told["names"]), np.array(told["knots"], dtype=np.float64))
+        return cls(tuple(nets), tokenizer, tuple(told["names"]), np.array(told["knots"], dtype=np.float64))
 
 
 def fit_encoder(
     train_on: Examples, valid: Examples, target: np.ndarray, valid_target: np.ndarray, names: Sequence[str],
-    address: str, layers: int, settings: LoopSettings, how: Fitting, work: Path,
+    address: str, layers: int, n_nets: int, settings: LoopSettings, how: Fitting, work: Path,
 ) -> Encoder:  # fmt: skip
-    """Fine-tunes the first `layers` layers of a pretrained encoder. Targets: (n,) class codes. Raises TrainingError."""
+    """Fine-tunes the first `layers` layers of a pretrained encoder, `n_nets` times with other seeds.
+
+    Targets: (n,) class codes. Raises TrainingError.
+    """
     folder = resolve(address, how.weights or Path("weights"))
     transformers.logging.set_verbosity_error()  # it lists the layers and heads that are left out
-    torch.manual_seed(settings.seed)
     torch.set_num_threads(how.threads)
-    config = _config(folder, layers)
-    net = EventNet(
-        BertModel.from_pretrained(folder, config=config, add_pooling_layer=False), len(names), int(target.max()) + 1
-    )
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    share = np.bincount(target) / len(target)
-    with torch.no_grad():
-        net.out.bias.copy_(torch.from_numpy(np.log(np.maximum(share, 1e-6))))
     knots = knots_of(train_on.rows, names)
-    encoder = Encoder(net, tokenizer, tuple(names), knots)
     parts = [(train_on, target), (valid, valid_target)]
     streams = [_streams(part, codes, spread(part.rows, names, knots)) for part, codes in parts]
     pieces, places = _pieces(tokenizer, [stream[0] for part in streams for stream in part])
@@ -128,12 +136,35 @@ def fit_encoder(
     for part in streams:
         rows.append([row for at, stream in enumerate(part) for row in _windows(places[taken + at], *stream[1:])])
         taken += len(part)
-    train(
-        net, rows[0], rows[1], settings, collate=_Collate(pieces), metric=_log_loss, watch="log_loss",
-        higher_is_better=False, length=_length, work=work, log=how.log,
-        unlabelled=rows[1],  # with pseudo_confidence: the newest nights teach by what the first model is sure of there
-    )  # fmt: skip
-    return encoder
+    nets = []
+    for number in range(n_nets):
+        seeded = settings.model_copy(update={"seed": settings.seed + number})
+        net = _new_net(folder, layers, len(names), target, seeded.seed)
+        train(
+            net, rows[0], rows[1], seeded, collate=_Collate(pieces), metric=_log_loss, watch="log_loss",
+            higher_is_better=False, length=_length, work=work / str(number), log=_log_of(number, how.log),
+            unlabelled=rows[1],  # with pseudo_confidence: the newest nights teach by what the first model is sure of there
+        )  # fmt: skip
+        nets.append(net)
+    return Encoder(tuple(nets), tokenizer, tuple(names), knots)
+
+
+def _new_net(folder: Path, layers: int, n_numbers: int, target: np.ndarray, seed: int) -> EventNet:
+    """Pretrained layers under a new head, which starts from the classes' shares."""
+    torch.manual_seed(seed)
+    bert = BertModel.from_pretrained(folder, config=_config(folder, layers), add_pooling_layer=False)
+    net = EventNet(bert, n_numbers, int(target.max()) + 1)
+    share = np.bincount(target) / len(target)
+    with torch.no_grad():
+        net.out.bias.copy_(torch.from_numpy(np.log(np.maximum(share, 1e-6))))
+    return net
+
+
+def _log_of(number: int, log: Log) -> Log:
+    """Curves of the first net by their own names, of the others with their number before."""
+    return lambda values, step: log(
+        {f"net_{number}_{name}" if number else name: value for name, value in values.items()}, step
+    )
 
 
 def knots_of(rows: pa.Table, names: Sequence[str]) -> np.ndarray:
