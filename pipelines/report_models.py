@@ -21,8 +21,8 @@ POLICIES = {
 }
 SPANS = {
     "known_shop": "A shop with random campaigns in its history",
-    "exploited_nights": "A shop without: nights that a model planned",
-    "all_nights": "A shop without: all nights, those drawn by lot included",
+    "exploited_nights": "A shop without: what a model planned",
+    "all_nights": "A shop without: the lots of its first week included",
 }
 
 
