@@ -35,7 +35,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from small_world import World
 
 from pipelines import plan
 from pipelines.core.columns import Columns as C
@@ -44,6 +43,7 @@ from pipelines.strategy.candidates import arms
 from pipelines.strategy.constraints import Customers, group_customers
 from pipelines.strategy.exploit import exploit
 from pipelines.strategy.holdout import is_holdout, night_draws
+from small_world import World
 
 NIGHTS, FIRST_EXPLOITED = 14, 8  # planned nights, counted from 1
 TRAINED_BEFORE, TRAINED_WITH_HISTORY = (8, 11), (1, 8)

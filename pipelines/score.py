@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.core.errors import RegistryError
 from pipelines.core.registry import Registry
-from pipelines.core.storage import Manifest, sources_digest, window
+from pipelines.core.storage import Manifest, Store, sources_digest, window
 from pipelines.launch import launch
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of, engine_spec
 
@@ -37,11 +37,14 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("score")
     if TASK not in shop.models.tasks:
-        return _nothing(result, "no effect model configured")
+        return _nothing(night, store, result, "no effect model configured")
     campaigns = campaign_nights(night, context)
     if len(campaigns) < shop.strategy.explore_nights:
         return _nothing(
-            result, f"exploring: {len(campaigns)} of {shop.strategy.explore_nights} nights of campaigns told"
+            night,
+            store,
+            result,
+            f"exploring: {len(campaigns)} of {shop.strategy.explore_nights} nights of campaigns told",
         )
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
     config_hash = digest_of(shop.strategy, sources_digest("training"))
@@ -113,7 +116,9 @@ def _baseline(campaigns: list[date], context: Context, why: str) -> Scorer:
     return Scorer(f"{context.shop.shop}-{TASK}-baseline", "none", None, inputs, why)
 
 
-def _nothing(result: StageResult, why: str) -> StageResult:
+def _nothing(night: date, store: Store, result: StageResult, why: str) -> StageResult:
+    """Without scores, those of an earlier configuration too: the plan would choose by them."""
+    store.retract(TABLE, night)
     result.idle = why
     result.counts = {"model": "none", "version": "none", "why": why}
     return result

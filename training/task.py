@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from datetime import date
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from pydantic import ValidationError
 
-from pipelines.core.config import Shop
+from pipelines.core.config import Settings, Shop
 from pipelines.core.errors import WrongUseError
 from pipelines.core.storage import Store
 
 TASKS = ("behaviour", "effect", "value")
+SettingsOf = TypeVar("SettingsOf", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -115,3 +117,16 @@ def task_of(name: str) -> Task:
         raise WrongUseError(f"unknown task '{name}': expected {', '.join(TASKS)}")
     task: Task = import_module(f"training.tasks.{name}").TASK
     return task
+
+
+def settings_of(kind: type[SettingsOf], task: str, told: Mapping[str, Any]) -> SettingsOf:
+    """What a shop's models.settings say of a task. Raises WrongUseError that names the first wrong key."""
+    try:
+        return kind.model_validate(dict(told))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        allowed = ", ".join(kind.model_fields)
+        raise WrongUseError(
+            f"models.settings.{task}.{where}: {first['msg']} (found {first['input']!r:.80}); keys: {allowed}"
+        ) from None

@@ -195,6 +195,13 @@ class Store:
                 replace_folder(staged, published)
         return manifest
 
+    def retract(self, table: str, night: date) -> None:
+        """Takes a published partition back with one rename; nothing where there is none."""
+        published = self.partition(table, night)
+        if published.exists():
+            with self.staging() as aside, _writing(published), self.lock("publish", wait=True):
+                published.rename(aside / table)
+
     def mark_stale(self) -> None:
         """Names, in every manifest that read something since changed, what has changed; transitively.
 

@@ -1,26 +1,10 @@
 """The benchmark of the knapsack, on tiny sizes: contenders agree, and one that crosses a limit ends it."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 
+import allocate
 from pipelines.strategy.knapsack import Problem
-
-
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "allocate.py"
-    spec = importlib.util.spec_from_file_location("benchmark_allocate", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-allocate = _load()
 
 
 def test_all_contenders_are_measured_and_ours_comes_close_to_the_bound_of_highs() -> None:

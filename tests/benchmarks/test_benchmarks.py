@@ -1,27 +1,14 @@
 """The benchmarks run, on tiny sizes: that all contenders agree is tested here, how fast they are is not."""
 
-import importlib.util
 import json
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+import clean_events
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-clean_events = _load("clean_events")
 LINES = [
     "u1,view,i1,c1,1.50,1772323200",
     "u1,view,i1,c1,1.50,1772323200",  # the same again

@@ -1,19 +1,13 @@
 """The benchmark of encoders compares what it times: vectors that differ end it."""
 
 import gzip
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("benchmark_embed", ROOT / "benchmarks" / "embed.py")
-assert spec is not None
-assert spec.loader is not None
-embed = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(embed)
+import embed
 
 
 def _turned(degrees: float) -> embed.Encode:

@@ -1,24 +1,12 @@
 """The benchmark of fine-tuning: medians over turns, and contenders that come to other losses end it."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+import finetune
 
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "finetune.py"
-    spec = importlib.util.spec_from_file_location("benchmark_finetune", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-finetune = _load()
 SPEEDS = {"trainer_defaults": 10.0, "plain_loop": 30.0, "nightmarket": 40.0}
 
 

@@ -1,25 +1,11 @@
 """The benchmark of scoring, on small sizes: it streams all pairs, and a grid that differs from its rows ends it."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "score.py"
-    spec = importlib.util.spec_from_file_location("benchmark_score", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-score = _load()
+import score
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,7 @@
 """The shop that the closed loop is played in: its tables are those of the real jobs, its truth is the simulator's."""
 
-import importlib.util
-import sys
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,26 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import closed_loop
+import small_world
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop, Simulator, load_shop
 from pipelines.simulator.truth import potential_outcomes
 from pipelines.strategy.explore import explore
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # as running the file would: closed_loop imports its neighbour by this name
-    spec.loader.exec_module(module)
-    return module
-
-
-small_world = _load("small_world")
-closed_loop = _load("closed_loop")
 
 
 def shop_of(customers: int) -> Shop:

@@ -9,21 +9,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Settings, Shop
-from pipelines.core.errors import TrainingError, WrongUseError
+from pipelines.core.errors import TrainingError
 from pipelines.core.storage import Store
 from training.boosting import Data, Encoding, fit_boosted
 from training.loop import LoopSettings
-from training.task import Examples, Fitting, Measure
+from training.task import Examples, Fitting, Measure, settings_of
 from training.tasks.behaviour_encoder import fit_encoder
 from training.tasks.behaviour_events import KINDS, TARGET, TEXT, Histories, read_events
 from training.tasks.behaviour_features import examples_from
@@ -67,7 +67,7 @@ class BehaviourTask:
     example_columns: tuple[str, ...] = (TEXT, *CHAIN_COLUMNS)
 
     def examples(self, shop: Shop, store: Store, nights: tuple[date, ...]) -> Examples:
-        settings = settings_of(shop.models.settings.get(self.name, {}))
+        settings = settings_of(BehaviourSettings, self.name, shop.models.settings.get(self.name, {}))
         told = Histories.of(read_events(shop, store, nights, settings.max_examples), shop.zone)
         found = examples_from(told, nights)
         return Examples(found.rows, found.target, found.customer, _segments(store, found), found.night)
@@ -79,7 +79,7 @@ class BehaviourTask:
         return model.with_rule_of(train.rows)
 
     def fit(self, train: Examples, valid: Examples, how: Fitting) -> BehaviourModel:
-        settings = settings_of(how.settings)
+        settings = settings_of(BehaviourSettings, self.name, how.settings)
         target, classes = _targets(train)
         # what the training nights never held cannot be learnt, so it chooses nothing either
         valid = valid.take(np.isin(_kinds(valid), classes))
@@ -123,18 +123,6 @@ def fit_trees(
         for number in range(settings.boosters)
     ]  # fmt: skip
     return Boosted(tuple(boosters), tuple(names))
-
-
-def settings_of(told: Mapping[str, Any]) -> BehaviourSettings:
-    """Raises WrongUseError that names the first wrong key."""
-    try:
-        return BehaviourSettings.model_validate(told)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WrongUseError(
-            f"models.settings.behaviour.{where}: {first['msg']} (found {first['input']!r:.80})"
-        ) from None
 
 
 def _kinds(examples: Examples) -> np.ndarray:

@@ -14,18 +14,17 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Settings, Shop
-from pipelines.core.errors import TrainingError, WrongUseError
+from pipelines.core.errors import TrainingError
 from pipelines.core.storage import Store
 from pipelines.strategy import judgement
-from training.task import Examples, Fitting, Measure
+from training.task import Examples, Fitting, Measure, settings_of
 from training.tasks.effect_examples import (
     BOUGHT,
     CLICKED,
@@ -109,13 +108,14 @@ class EffectTask:
 
     def examples(self, shop: Shop, store: Store, nights: tuple[date, ...]) -> Examples:
         """One example per customer known the night before, see effect_examples.py."""
-        return examples_of(shop, store, nights, _settings(shop.models.settings.get(self.name, {})).max_examples)
+        settings = settings_of(EffectSettings, self.name, shop.models.settings.get(self.name, {}))
+        return examples_of(shop, store, nights, settings.max_examples)
 
     def baseline(self, train: Examples, how: Fitting) -> RatesModel:
         return fit_rates(train)
 
     def fit(self, train: Examples, valid: Examples, how: Fitting) -> BoostedEffect:
-        return fit_effect(train, valid, how, _settings(how.settings).rounds)
+        return fit_effect(train, valid, how, settings_of(EffectSettings, self.name, how.settings).rounds)
 
     def load(self, folder: Path) -> EffectModel:
         try:
@@ -128,16 +128,6 @@ class EffectTask:
         except (OSError, ValueError, KeyError, TypeError) as error:
             found = f"no readable model.json ({type(error).__name__}: {error})"
         raise TrainingError(f"{folder}: {found}, expected a model of task 'effect'; train it again")
-
-
-def _settings(told: Mapping[str, Any]) -> EffectSettings:
-    try:
-        return EffectSettings.model_validate(dict(told))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(EffectSettings.model_fields)
-        raise WrongUseError(f"models.settings.effect.{key}: {first['msg']}; allowed keys: {allowed}") from None
 
 
 TASK = EffectTask()

@@ -12,19 +12,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Settings, Shop
-from pipelines.core.errors import TrainingError, WrongUseError
+from pipelines.core.errors import TrainingError
 from pipelines.core.storage import Store
 from pipelines.strategy import judgement
-from training.task import Examples, Fitting, Measure
+from training.task import Examples, Fitting, Measure, settings_of
 from training.tasks.value_buying import (
     Buying,
     Correction,
@@ -116,12 +116,12 @@ class ValueTask:
     }
 
     def examples(self, shop: Shop, store: Store, nights: tuple[date, ...]) -> Examples:
-        settings = _settings(shop.models.settings.get(self.name, {}))
+        settings = settings_of(ValueSettings, self.name, shop.models.settings.get(self.name, {}))
         return examples_of(shop, store, nights, settings.max_customers)
 
     def baseline(self, train: Examples, how: Fitting) -> ValueModel:
         """Everybody orders as often as the mean customer."""
-        settings, nights = _settings(how.settings), _numbers(train.rows, HORIZON, 1.0)
+        settings, nights = settings_of(ValueSettings, self.name, how.settings), _numbers(train.rows, HORIZON, 1.0)
         orders, spend = train.target[ORDERS].to_numpy(), train.target[C.SPEND_CENTS].to_numpy()
         if not orders.any():
             raise TrainingError(
@@ -178,16 +178,6 @@ def _later_orders(train: Examples, valid: Examples, since: np.datetime64) -> np.
     later = nights >= since
     place = pc.fill_null(pc.index_in(pa.array(keys[later], pa.string()), value_set=known), -1).to_numpy()
     return np.bincount(place[place >= 0], orders[later][place >= 0], minlength=len(known))
-
-
-def _settings(told: Mapping[str, Any]) -> ValueSettings:
-    try:
-        return ValueSettings.model_validate(dict(told))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(ValueSettings.model_fields)
-        raise WrongUseError(f"models.settings.value.{key}: {first['msg']}; allowed keys: {allowed}") from None
 
 
 def _numbers(rows: pa.Table, name: str, otherwise: float) -> np.ndarray:

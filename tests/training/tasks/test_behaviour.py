@@ -13,8 +13,8 @@ from pipelines.core.errors import NoDataError, TrainingError, WrongUseError
 from pipelines.core.storage import Store
 from pipelines.core.tables import TABLES
 from tests.training.small_behaviour import NIGHTS, event, examples, histories, settings, table, world
-from training.task import Fitting
-from training.tasks.behaviour import TASK, settings_of
+from training.task import Fitting, settings_of
+from training.tasks.behaviour import TASK, BehaviourSettings
 from training.tasks.behaviour_encoder import EventNet, _config, knots_of, spread
 from training.tasks.behaviour_events import BETWEEN, CONTEXT, KINDS, Histories, event_texts, read_events
 from training.tasks.behaviour_features import examples_from, features
@@ -317,9 +317,9 @@ def test_no_validation_examples_are_refused() -> None:
 
 def test_a_wrong_setting_is_named() -> None:
     with pytest.raises(WrongUseError, match=r"behaviour\.kind"):
-        settings_of({"kind": "magic"})
+        settings_of(BehaviourSettings, "behaviour", {"kind": "magic"})
     with pytest.raises(WrongUseError, match=r"behaviour\.loop\.epoch"):
-        settings_of({"loop": {"epoch": 3}})
+        settings_of(BehaviourSettings, "behaviour", {"loop": {"epoch": 3}})
 
 
 def test_another_encoder_than_a_bert_is_refused(tmp_path: Path) -> None:
