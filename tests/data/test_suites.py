@@ -48,7 +48,8 @@ GOOD: dict[str, Any] = {
     C.IS_HOLDOUT: lambda i: i % 3 == 0,
     C.STRATEGY_ID: lambda i: "none" if i % 3 == 0 else "save10/email/morning/1/plain",
     C.COST_CENTS: lambda i: 0 if i % 3 == 0 else 2,
-    C.EXPECTED_PROFIT_CENTS: lambda i: 0.0 if i % 3 == 0 else 12.5,
+    C.MODEL_NAME: lambda i: "" if i % 3 == 1 else "demo-effect",
+    C.EXPECTED_PROFIT_CENTS: lambda i: (0.0, None, 12.5)[i % 3],  # without a model nothing is expected
 }
 BY_TYPE: dict[str, Any] = {
     STRING: lambda i: f"text {i}",
@@ -107,6 +108,8 @@ def break_rule(rule: dict[str, Any], rows: dict[str, list[Any]]) -> None:
         rows["surprise"] = ["text"] * N
     elif kind == "expect_column_values_to_not_be_null":
         rows[column][row] = None
+    elif kind == "expect_column_values_to_be_null":
+        rows[column][row] = 12.5
     elif kind == "expect_column_values_to_be_unique":
         rows[column][1] = rows[column][0]
     elif kind == "expect_compound_columns_to_be_unique":

@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import torch
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from scipy.special import log_softmax, logsumexp
@@ -27,7 +26,7 @@ from training.loop import IGNORED, LoopSettings, predict, train
 from training.loop_trainer import Log
 from training.task import Examples, Fitting
 from training.tasks.behaviour_events import BETWEEN, CONTEXT, TEXT
-from training.weights import resolve
+from training.weights import quietly, resolve
 
 _STEP: Final = 32  # events of a customer that a training row predicts after; up to CONTEXT more stand before them
 _KNOTS: Final = 65  # quantiles that a feature is spread by
@@ -124,7 +123,6 @@ def fit_encoder(
     Targets: (n,) class codes. Raises TrainingError.
     """
     folder = resolve(address, how.weights or Path("weights"))
-    transformers.logging.set_verbosity_error()  # it lists the layers and heads that are left out
     torch.set_num_threads(how.threads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     knots = knots_of(train_on.rows, names)
@@ -152,7 +150,8 @@ def fit_encoder(
 def _new_net(folder: Path, layers: int, n_numbers: int, target: np.ndarray, seed: int) -> EventNet:
     """Pretrained layers under a new head, which starts from the classes' shares."""
     torch.manual_seed(seed)
-    bert = BertModel.from_pretrained(folder, config=_config(folder, layers), add_pooling_layer=False)
+    with quietly():  # else it lists the layers and heads that are left out
+        bert = BertModel.from_pretrained(folder, config=_config(folder, layers), add_pooling_layer=False)
     net = EventNet(bert, n_numbers, int(target.max()) + 1)
     share = np.bincount(target) / len(target)
     with torch.no_grad():
