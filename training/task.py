@@ -128,5 +128,5 @@ def settings_of(kind: type[SettingsOf], task: str, told: Mapping[str, Any]) -> S
         where = ".".join(str(part) for part in first["loc"])
         allowed = ", ".join(kind.model_fields)
         raise WrongUseError(
-            f"models.settings.{task}.{where}: {first['msg']} (found {first['input']!r:.80}); keys: {allowed}"
+            f"models.settings.{task}.{where}: {first['msg']} (found {first['input']!r:.80}); allowed keys: {allowed}"
         ) from None
