@@ -1,35 +1,41 @@
 """What audits found, kept beside the pages that show it: the stages of a night may audit in several processes, and one of
 them builds the pages of all.
 
-`keep` writes <pages>/.results/<table>.json for each audit that passed; those hold rules and counts, never values.
+`keep` writes <pages>/results/<table>.json for each audit that passed; those hold rules and counts, never values.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from pipelines.audit import AuditResult
+from pipelines.core.storage import Store, write_atomic
 
-_FOLDER = ".results"
+_FOLDER = "results"
 
 
-def keep(results: Iterable[AuditResult], pages: Path) -> None:
-    """Writes what each audit found; that of an earlier run is replaced."""
-    for result in results:
-        path = pages / _FOLDER / f"{result.table}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept: dict[str, Any] = {
-            "table": result.table,
-            "suite": result.suite,
-            "n_expectations": result.n_expectations,
-            "night": result.night.isoformat() if result.night else None,
-            "validation": result.validation.to_json_dict(),
-        }
-        aside = path.with_suffix(".new")
-        aside.write_text(json.dumps(kept, sort_keys=True))
-        aside.replace(path)
+def keep(results: Sequence[AuditResult], pages: Path, store: Store) -> None:
+    """Writes what each audit found; that of an earlier run is replaced. Raises StorageError."""
+    if not results:
+        return
+    folder = pages / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with store.staging() as staging:
+        for result in results:
+            _write(result, folder / f"{result.table}.json", staging)
+
+
+def _write(result: AuditResult, path: Path, staging: Path) -> None:
+    kept: dict[str, Any] = {
+        "table": result.table,
+        "suite": result.suite,
+        "n_expectations": result.n_expectations,
+        "night": result.night.isoformat() if result.night else None,
+        "validation": result.validation.to_json_dict(),
+    }
+    write_atomic(path, json.dumps(kept, sort_keys=True), staging)
 
 
 def kept_since_built(pages: Path) -> list[AuditResult]:

@@ -161,7 +161,8 @@ def run_stage(name: str, record: RunRecord, context: Context, progress: Progress
             "failed": sum(a["n_failed"] for a in audits),
         },
     }
-    keep([found for found in result.audits if found.night == record.night], _pages(context, record.night))
+    audited = [found for found in result.audits if found.night == record.night]
+    keep(audited, _pages(context, record.night), context.store)
     progress.done(name, seconds, result.n_made, result.idle)
 
 
