@@ -317,6 +317,9 @@ class Machine(Settings):
     audit_on_spark_above_rows: int = Field(
         20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too"
     )
+    spark_connection: str | None = Field(
+        None, description="Airflow's connection that its tasks submit Spark jobs by; none: spark_submit, or this Python"
+    )
     mlflow_uri: str | None = Field(
         None, description="http(s) address of an MLflow server; none: a SQLite store in <root>/mlflow"
     )
@@ -340,12 +343,15 @@ def load_shop(name: str, folder: Path | None = None) -> Shop:
 
 
 def load_machine(name: str = "local") -> Machine:
-    """Where things run. NIGHTMARKET_MACHINE names another file than conf/local.yaml."""
+    """Where things run. NIGHTMARKET_MACHINE names another file than conf/local.yaml; NIGHTMARKET_MLFLOW_URI is the
+    MLflow server that `nightmarket up` has started on a database of its own."""
     folder = Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf"))
     path = folder / f"{os.environ.get('NIGHTMARKET_MACHINE', name)}.yaml"
     if not path.is_file():
         raise ConfigError(f"no machine configuration {path}; NIGHTMARKET_MACHINE must name a file such as local.yaml")
-    return _load(path, Machine)
+    machine = _load(path, Machine)
+    uri = os.environ.get("NIGHTMARKET_MLFLOW_URI")
+    return machine.model_copy(update={"mlflow_uri": uri}) if uri and not machine.mlflow_uri else machine
 
 
 def _load(path: Path, kind: type[T]) -> T:

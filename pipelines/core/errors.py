@@ -58,6 +58,10 @@ class RegistryError(NightmarketError):
     """The model registry does not answer, or what it holds is not what was registered."""
 
 
+class ServerError(NightmarketError):
+    """Airflow or MLflow that cannot be started or does not become healthy."""
+
+
 class AuditError(NightmarketError):
     """A table broke its suite; nothing of the stage was published."""
 
