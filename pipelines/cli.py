@@ -312,7 +312,9 @@ MlflowPortOption = Annotated[
 
 
 @app.command()
-def up(airflow_port: AirflowPortOption = 8080, mlflow_port: MlflowPortOption = 5000, as_json: JsonOption = False) -> None:
+def up(
+    airflow_port: AirflowPortOption = 8080, mlflow_port: MlflowPortOption = 5000, as_json: JsonOption = False
+) -> None:
     """Start Airflow with the project's DAGs, and MLflow, on this machine only; wait until both are healthy.
 
     Called again it starts what is missing and leaves the rest alone.

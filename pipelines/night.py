@@ -15,7 +15,7 @@ from pipelines.audit_results import keep, kept_since_built
 from pipelines.core.config import PROJECT, Machine, Shop
 from pipelines.core.errors import ConfigError, NightmarketError, StorageError, WrongUseError
 from pipelines.core.storage import Store, default_root, storage_error
-from pipelines.launch import require_java
+from pipelines.launch import Submit, require_spark
 from pipelines.run_record import RunRecord, open_record
 from pipelines.stage import Context, StageResult, docs_folder
 
@@ -48,10 +48,11 @@ def open_context(
     *,
     force: bool = False,
     note: Callable[[str], None] = lambda text: None,
+    submit: Submit | None = None,
 ) -> Context:
     """Checks that the store can be written and Spark can start; says where files land. Raises in one line before any work."""
-    if machine.engine == "spark" and not machine.spark_submit:
-        require_java()
+    if machine.engine == "spark" and submit is None:
+        require_spark(machine)
     connectors = sorted(path.stem for path in (PROJECT / "spark_jobs" / "connectors").glob("[a-z]*.py"))
     for feed, source in shop.landing.items():
         if source.connector not in connectors:
@@ -69,7 +70,7 @@ def open_context(
             "free some space or set NIGHTMARKET_ROOT to another disk"
         )
     folder = landing or (Path(shop.landing_folder) if shop.landing_folder else store.folder / "landing")
-    return Context(shop, machine, store, folder.resolve(), force, note)
+    return Context(shop, machine, store, folder.resolve(), force, note, submit)
 
 
 def default_night(shop: Shop) -> date:

@@ -106,7 +106,9 @@ def readout_tables(told: dict[str, Any]) -> list[Any]:
     if "missing" in answers:
         parts.append(f"{where}: {answers['missing']}")
     else:
-        table = Table(title=f"{where}: answers to messages delivered in {answers['nights']} nights", title_justify="left")
+        table = Table(
+            title=f"{where}: answers to messages delivered in {answers['nights']} nights", title_justify="left"
+        )
         kinds = [name for name in answers["by_channel"][0] if name not in ("channel", "delivered")]
         for name in ("channel", "strategy", "delivered", *kinds):
             table.add_column(name, justify="left" if name in ("channel", "strategy") else "right")
@@ -117,7 +119,9 @@ def readout_tables(told: dict[str, Any]) -> list[Any]:
     if "missing" in effect:
         parts.append(f"{where}: {effect['missing']}")
     else:
-        table = Table(title=f"{where}: customers who bought, by the plan of {effect['plan_night']}", title_justify="left")
+        table = Table(
+            title=f"{where}: customers who bought, by the plan of {effect['plan_night']}", title_justify="left"
+        )
         for name in ("group", "customers", "bought"):
             table.add_column(name, justify="left" if name == "group" else "right")
         for name in ("planned", "sent", "not_sent", "holdout"):

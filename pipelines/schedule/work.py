@@ -122,7 +122,8 @@ def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:
     start = run.data_interval_start
     if start is None or str(run.run_type) == "manual" or str(getattr(run.run_type, "value", "")) == "manual":
         return default_night(shop)
-    return start.astimezone(shop.zone).date()  # type: ignore[no-any-return]
+    night: date = start.astimezone(shop.zone).date()
+    return night
 
 
 def record_id(run_id: str) -> str:
