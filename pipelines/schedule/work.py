@@ -21,6 +21,7 @@ from pipelines.core.errors import AuditError, NightmarketError, WrongUseError
 if TYPE_CHECKING:
     from pipelines.stage import Context
 
+_TALKATIVE = ("great_expectations", "mlflow", "alembic", "matplotlib", "py4j")
 _log = logging.getLogger(__name__)
 
 
@@ -140,6 +141,8 @@ def _open(shop: str) -> "Context":
     from pipelines.night import open_context
     from pipelines.schedule.submit import submitter
 
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     machine = load_machine()
     return open_context(load_shop(shop), machine, None, note=_log.info, submit=submitter(machine))
 
