@@ -16,7 +16,7 @@ from pipelines.core.config import PROJECT, Machine, Shop
 from pipelines.core.errors import ConfigError, NightmarketError, StorageError, WrongUseError
 from pipelines.core.storage import Store, default_root, storage_error
 from pipelines.launch import Submit, require_spark
-from pipelines.run_record import RunRecord, open_record
+from pipelines.run_record import STAGES, RunRecord, open_record
 from pipelines.stage import Context, StageResult, docs_folder
 
 
@@ -86,7 +86,7 @@ def _land(night: date, context: Context) -> StageResult:
 
 
 # A stage is looked up when it runs, so that a test can put another in its place.
-STAGES: dict[str, Callable[[date, Context], StageResult]] = {
+_WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "land": lambda night, context: _land(night, context),
     "clean": lambda night, context: clean.run(night, context),
     "features": lambda night, context: features.run(night, context),
@@ -124,7 +124,7 @@ def run(
 
 def run_task(name: str, night: date, context: Context, run_id: str, links: dict[str, str]) -> dict[str, Any]:
     """Runs one stage of a night whose other stages run in other processes under the same `run_id`; returns its entry in the
-    run record. The last stage of STAGES finishes the night. `links` are added to the record.
+    run record. The last stage finishes the night. `links` are added to the record.
     """
     record = open_record(context.store, night, context.machine.engine, run_id)
     record.error = None
@@ -133,7 +133,7 @@ def run_task(name: str, night: date, context: Context, run_id: str, links: dict[
         if name != "land":
             warm_up()
         run_stage(name, record, context, Quiet())
-        if name == list(STAGES)[-1]:
+        if name == STAGES[-1]:
             finish(record, context, sum(stage["seconds"] for stage in record.stages.values()))
     return record.stages[name]
 
@@ -142,7 +142,7 @@ def run_stage(name: str, record: RunRecord, context: Context, progress: Progress
     """Runs one stage and tells the record what it did. Raises what the stage raises."""
     progress.stage(name)
     started = time.perf_counter()
-    result = STAGES[name](record.night, context)
+    result = _WORK[name](record.night, context)
     seconds = time.perf_counter() - started
     tonight = record.night.isoformat()
     audits = [m.audit for m in result.manifests.values() if m.audit]

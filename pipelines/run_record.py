@@ -10,11 +10,12 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipelines.core.errors import StorageError, WrongUseError
 from pipelines.core.storage import Store, code_version, write_atomic
 
+STAGES: Final = ("land", "clean", "features", "learn", "score", "plan", "publish", "report")  # in their order
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}")
 
 

@@ -331,15 +331,24 @@ T = TypeVar("T", bound=Settings)
 
 def load_shop(name: str, folder: Path | None = None) -> Shop:
     """The shop's configuration. Raises ConfigError with file, line, key and what is allowed."""
-    folder = folder or Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "shops"
+    folder = folder or _shops_folder()
     path = folder / f"{name}.yaml"
     if not path.is_file() or path.parent != folder:
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        known = shop_names(folder)
         raise ConfigError(f"unknown shop '{name}': no {path}; known shops: {', '.join(known) or 'none'}; add that file")
     shop = _load(path, Shop)
     if shop.shop != name:
         raise ConfigError(f"{path}: shop is '{shop.shop}' but the file is named '{name}'; make them equal")
     return shop
+
+
+def shop_names(folder: Path | None = None) -> list[str]:
+    """Shops that have a file in conf/shops/, sorted; the file itself may be broken."""
+    return sorted(path.stem for path in (folder or _shops_folder()).glob("*.yaml"))
+
+
+def _shops_folder() -> Path:
+    return Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "shops"
 
 
 def load_machine(name: str = "local") -> Machine:

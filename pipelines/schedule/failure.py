@@ -23,7 +23,8 @@ def tell_failure(shop: str, context: Mapping[str, Any]) -> None:
     from pipelines.core.config import load_machine, load_shop
     from pipelines.core.storage import Store, default_root
     from pipelines.run_record import open_record
-    from pipelines.schedule.work import night_of, record_id
+    from pipelines.schedule.names import record_id
+    from pipelines.schedule.work import night_of
 
     task, run = context["ti"], context["dag_run"]
     error = " ".join(str(context.get("exception") or "the task was killed before it could say why").split())[:1000]

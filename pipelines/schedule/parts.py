@@ -3,17 +3,15 @@
 Read when the DAG files are parsed, so nothing here opens a store or imports a heavy library.
 """
 
-import os
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from pipelines.core.config import PROJECT, Shop, load_shop
+from pipelines.core.config import Shop, load_shop, shop_names
 from pipelines.core.errors import ConfigError
 from pipelines.schedule.failure import tell_failure
 
@@ -63,10 +61,9 @@ class BrokenShops(DAG):
 
 def dag_per_shop(build: Callable[[Shop], DAG | None]) -> dict[str, DAG]:
     """DAGs by name for a DAG file's namespace; None: the shop has no use for this one. Raises ConfigError without any shop."""
-    folder = Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "shops"
-    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    names = shop_names()
     if not names:
-        raise ConfigError(f"{folder}: no shop to make DAGs of: expected NAME.yaml; add one or mend NIGHTMARKET_CONF")
+        raise ConfigError("no shop to make DAGs of: expected conf/shops/NAME.yaml; add one or mend NIGHTMARKET_CONF")
     dags: dict[str, DAG] = {}
     broken = []
     for name in names:

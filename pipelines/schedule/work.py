@@ -6,7 +6,6 @@ retried, which is safe.
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from pipelines.core.config import Shop, load_machine, load_shop
 from pipelines.core.errors import AuditError, NightmarketError, WrongUseError
+from pipelines.schedule.names import record_id
 
 if TYPE_CHECKING:
     from pipelines.stage import Context
@@ -125,11 +125,6 @@ def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:
         return default_night(shop)
     night: date = start.astimezone(shop.zone).date()
     return night
-
-
-def record_id(run_id: str) -> str:
-    """Airflow's run id as the name of a run record."""
-    return f"airflow-{re.sub(r'[^A-Za-z0-9_.-]', '-', run_id)}"[:200]
 
 
 def page(shop: str, path: str) -> str:

@@ -1,7 +1,8 @@
 """Which servers were started from a root and still run: <root>/airflow/servers.json, checked against the machine.
 
 A process id alone may have gone to another program after a crash or a restart of the machine: a server is its id and the
-time it was started. What it has started itself carries the root in its environment and is stopped with it.
+time it was started. Each leads a session of its own, and what it starts belongs to that session and carries the root in its
+environment: either is enough to be stopped with it, also where the server itself has died.
 """
 
 import json
@@ -33,8 +34,15 @@ class Server:
     @property
     def is_alive(self) -> bool:
         try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
+            return not self.is_replaced and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another program has its process id now."""
+        try:
+            return psutil.Process(self.pid).create_time() != self.created
         except psutil.NoSuchProcess:
             return False
 
@@ -53,7 +61,7 @@ def remember(root: Path, server: Server) -> None:
 def stop(root: Path) -> list[str]:
     """Stops every server of this root and all that they have started, first politely; returns the servers' names."""
     names = [server.name for server in running(root)]
-    ours = _marked(root)
+    ours = _ours(root)
     for process in ours:
         _quietly(process.terminate)
     _, left = psutil.wait_procs(ours, timeout=_STOP_SECONDS)
@@ -62,21 +70,23 @@ def stop(root: Path) -> list[str]:
         for process in left:
             _quietly(process.kill)
         psutil.wait_procs(left, timeout=1)
-        left = _marked(root)
+        left = _ours(root)
     _file(root).unlink(missing_ok=True)
     return names
 
 
-def _marked(root: Path) -> list[psutil.Process]:
-    """Processes that carry the mark of this root; of other users' processes the environment cannot be read."""
+def _ours(root: Path) -> list[psutil.Process]:
+    """Processes in the sessions of this root's servers, or that carry its mark; those of other users cannot be read."""
+    # The id of a session whose leader has died is given to nobody while one of its members lives.
+    sessions = {server.pid for server in _remembered(root) if not server.is_replaced}
     found = []
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
         try:
-            if process.environ().get(MARK) == str(root):
+            if os.getsid(process.pid) in sessions or process.environ().get(MARK) == str(root):
                 found.append(process)
-        except psutil.Error:
+        except (psutil.Error, ProcessLookupError):
             continue
     return found
 
