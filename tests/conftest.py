@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import Postgres, find_binaries, running
+
 if not hasattr(sys.modules["__main__"], "__file__"):
     # A worker of pytest-xdist is `python -c`, where the audits' library cannot run.
     sys.modules["__main__"].__file__ = pytest.__file__
@@ -243,3 +245,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, conf: Path, warm_process:
     done = market.warm("backfill", "--shop", "tiny", "--stale")
     assert done.code == 0, done.err
     return market
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL on loopback, with the databases `airflow` and `mlflow`."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with running(binaries) as server:
+        yield server
