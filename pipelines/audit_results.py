@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.audit import AuditResult
+from pipelines.audit import AuditResult, await_library
 from pipelines.core.storage import Store, write_atomic
 
 _FOLDER = "results"
@@ -44,6 +44,7 @@ def kept_since_built(pages: Path) -> list[AuditResult]:
     index = pages / "index.html"
     if not files or (index.exists() and index.stat().st_mtime_ns > max(file.stat().st_mtime_ns for file in files)):
         return []
+    await_library()
     from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema
 
     found = []

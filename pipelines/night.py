@@ -85,6 +85,7 @@ def _land(night: date, context: Context) -> StageResult:
     return StageResult("land", counts=counts, n_made=counts.pop("made"))
 
 
+_WITHOUT_AUDIT = ("learn", "publish")
 # A stage is looked up when it runs, so that a test can put another in its place.
 _WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "land": lambda night, context: _land(night, context),
@@ -130,7 +131,7 @@ def run_task(name: str, night: date, context: Context, run_id: str, links: dict[
     record.error = None
     record.links |= links
     with context.store.lock(f"night-{night}-{name}", wait=True), _recorded(record, context):
-        if name != "land":
+        if name not in _WITHOUT_AUDIT:
             warm_up()
         run_stage(name, record, context, Quiet())
         if name == STAGES[-1]:
