@@ -52,31 +52,36 @@ def defaults(shop: Shop, owner: Owner) -> dict[str, Any]:
     }
 
 
-class BrokenShops(DAG):
-    """Stands for the shops whose configuration is broken: Airflow shows the line, the DAGs of the other shops load."""
-
-    def validate(self) -> None:
-        raise ConfigError(self.description)
-
-
 def dag_per_shop(build: Callable[[Shop], DAG | None]) -> dict[str, DAG]:
-    """DAGs by name for a DAG file's namespace; None: the shop has no use for this one. Raises ConfigError without any shop."""
+    """DAGs by name for a DAG file's namespace; `build` returns None where the shop has no use for it.
+
+    A shop whose file is broken is left out: an error in a DAG file would take the DAGs of all shops with it, so
+    dags/broken_shops.py alone tells it.
+    """
+    dags = {}
+    for name in shop_names():
+        try:
+            dag = build(load_shop(name))
+        except ConfigError:
+            continue
+        if dag is not None:
+            dags[dag.dag_id] = dag
+    return dags
+
+
+def check_shops() -> None:
+    """Raises ConfigError, a line per broken shop, or where there is no shop at all."""
     names = shop_names()
     if not names:
         raise ConfigError("no shop to make DAGs of: expected conf/shops/NAME.yaml; add one or mend NIGHTMARKET_CONF")
-    dags: dict[str, DAG] = {}
     broken = []
     for name in names:
         try:
-            dag = build(load_shop(name))
+            load_shop(name)
         except ConfigError as error:
             broken.append(str(error))
-        else:
-            if dag is not None:
-                dags[dag.dag_id] = dag
     if broken:
-        dags["broken_shops"] = BrokenShops("broken_shops", schedule=None, description="; ".join(broken))
-    return dags
+        raise ConfigError("\n".join(broken))
 
 
 def nights_of(shop: Shop) -> dict[str, Any]:
