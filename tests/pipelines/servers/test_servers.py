@@ -133,6 +133,34 @@ def processes(module: str, here: Site) -> list[psutil.Process]:
     return found
 
 
+def open_mlflow(here: Site, browser: Any) -> Any:
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.set_default_timeout(60_000)
+    tab.goto(f"{here.mlflow_url}/#/models/reviewed-effect")
+    tab.get_by_text("challenger").first.wait_for()
+    if (assistant := tab.get_by_role("button", name="Close")).count():
+        assistant.first.click()
+    return tab
+
+
+def compare_versions(tab: Any) -> None:
+    """Ticks both versions and presses *Compare*."""
+    for row in tab.locator("[role=row]").all()[1:]:
+        row.hover()
+        row.get_by_role("checkbox").first.click(force=True)
+    tab.get_by_role("button", name="Compare", exact=True).click()
+    tab.get_by_text("Comparing 2 Versions").first.wait_for()
+
+
+def tag(here: Site, tab: Any, version: str, name: str, value: str) -> None:
+    """Adds a tag to a version on its page."""
+    tab.goto(f"{here.mlflow_url}/#/models/reviewed-effect/versions/{version}")
+    tab.get_by_label("tag name").fill(name)
+    tab.get_by_label("tag value").fill(value)
+    tab.get_by_role("button", name="Add", exact=True).click()
+    tab.get_by_text(value, exact=True).first.wait_for()
+
+
 def version_of(here: Site, alias: str) -> str:
     found = Registry("reviewed", here.root, None).aliased("effect", alias)
     assert found
@@ -344,22 +372,20 @@ def test_a_challenger_waits_for_its_review_in_mlflow_and_then_becomes_champion(
     page.get_by_text("Shall the new effect model of reviewed become champion?").first.wait_for()
     shoot(page, "airflow-review")
 
-    tab = browser.new_page(viewport={"width": 1280, "height": 900})
-    tab.set_default_timeout(60_000)
-    tab.goto(f"{here.mlflow_url}/#/models/reviewed-effect")
-    for alias in ("challenger", "champion"):
-        tab.get_by_text(alias).first.wait_for()
-    shoot(tab, "mlflow-models")
-    challenger = version_of(here, "challenger")
-    assert version_of(here, "champion") != challenger
-    compare(here, tab, version_of(here, "champion"), challenger)
-    approve(here, tab, challenger)
+    tab = open_mlflow(here, browser)
+    challenger, champion = version_of(here, "challenger"), version_of(here, "champion")
+    assert challenger != champion
+    compare_versions(tab)
+    shoot(tab, "mlflow-compare")
+    tag(here, tab, challenger, "review", "approved")
+    shoot(tab, "mlflow-review")
 
     ended = client.wait("model_promotion_reviewed", run, 300)
     assert ended["state"] == "success", client.states("model_promotion_reviewed", run)
     assert version_of(here, "champion") == challenger
-    tab.goto(f"{here.mlflow_url}/#/models/reviewed-effect")
-    tab.get_by_text("champion").first.wait_for()
+    tab.goto(f"{here.mlflow_url}/#/models/reviewed-effect/versions/{challenger}")
+    tab.reload()
+    tab.get_by_text("champion", exact=True).first.wait_for()
     shoot(tab, "mlflow-champion")
     tab.close()
 
