@@ -303,17 +303,22 @@ class Shop(Settings):
 
 
 class Machine(Settings):
-    """Where things run: conf/local.yaml or conf/cluster.yaml."""
+    """Where things run: conf/local.yaml or conf/cluster.yaml, where each setting is explained."""
 
     engine: Engine = "duckdb"
-    threads: int = Field(0, ge=0, le=1024, description="0: all cores")
-    memory_gb: float = Field(4.0, gt=0, description="what a job may hold before it spills to disk")
-    partitions: int = Field(
-        8, ge=1, description="Spark: shuffle partitions and files per large table, fixed for equal bytes"
+    threads: int = Field(0, ge=0, le=1024, description="of a job on this machine; 0: all cores")
+    memory_gb: float = Field(4.0, gt=0, description="what a job on this machine may hold before it spills to disk")
+    partitions: int | None = Field(
+        None, ge=1, description="Spark: shuffle partitions and files per table; none: they follow from the data's size"
     )
     spark_master: str = "local[*]"
     spark_submit: tuple[str, ...] = Field((), description="command before the module on a cluster; empty: this Python")
     spark_conf: dict[str, str] = {}
+    executor_cores: int = Field(1, ge=1, le=1024, description="cluster: tasks that one executor runs at a time")
+    executor_memory_gb: float = Field(
+        0, ge=0, description="cluster: of one executor, Python included; 0: it follows from executor_cores"
+    )
+    executor_wait_seconds: int = Field(300, ge=1, description="cluster: a job without an executor for so long fails")
     audit_on_spark_above_rows: int = Field(
         20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too"
     )
