@@ -52,10 +52,21 @@ class AuditResult:
     validation: Any = field(default=None, repr=False, compare=False)  # the library's own result, for build_docs
 
 
+_warming: list[threading.Thread] = []
+
+
 def warm_up() -> None:
     """Start the library's import in the background. What is wrong with it shows in the first audit, not here."""
     if is_installed():
-        threading.Thread(target=import_module, args=["great_expectations"], daemon=True).start()
+        thread = threading.Thread(target=import_module, args=["great_expectations"], daemon=True)
+        thread.start()
+        _warming.append(thread)
+
+
+def await_library() -> None:
+    """Waits for `warm_up`: two threads that import parts of the library at once can each see the other's half of it."""
+    while _warming:
+        _warming.pop().join()
 
 
 def audit(
@@ -78,6 +89,7 @@ def audit(
         raise AuditError(f"{table}: nothing to audit: expected at least one Parquet file in the staged partition")
     if engine == "spark" and spark is None:
         raise AuditError(f"{table}: an audit on Spark needs a session: pass spark=, or audit with engine='duckdb'")
+    await_library()
     declared = TABLES[table]
     rules = load_suite(declared.suite).expectations
     batch: Batch = SparkBatch(files, spark) if engine == "spark" else PandasBatch(files, rules)

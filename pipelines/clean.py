@@ -66,7 +66,9 @@ def _make(night: date, context: Context, result: StageResult) -> None:
                 "feed_arrivals": [arrival.isoformat() for arrival in feed_arrivals],
                 "catalog": [str(path) for path in store.files("raw_catalog", catalog)],
             }
-            made = launch("spark_jobs.clean", spec, context.machine, staging, store.folder / "logs")
+            made = launch(
+                "spark_jobs.clean", spec, context.machine, staging, store.folder / "logs", submit=context.submit
+            )
             staged = _staged_feeds(made, context, staging, feed_config)
             if catalog:
                 staged.append(

@@ -281,6 +281,84 @@ def rollback(task: TaskArgument, shop: ShopOption = "demo", as_json: JsonOption 
 
 
 @app.command()
+def readout(
+    shop: ShopOption = "demo",
+    date_: Annotated[
+        str | None, typer.Option("--date", "-d", help="As known at the end of this night; the newest by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the campaigns did: answers per channel and strategy, and the holdout's purchases beside everybody else's."""
+    from pipelines import readout as reading
+    from pipelines.night import default_night
+    from pipelines.show import readout_tables
+
+    context, progress = _open(shop)
+    progress.close()
+    known = context.store.nights("events")
+    told = reading.readout(_date(date_) or (known[-1] if known else default_night(context.shop)), context)
+    if as_json:
+        _print_json(told)
+        return
+    Console().print(*readout_tables(told), highlight=False)
+
+
+AirflowPortOption = Annotated[
+    int, typer.Option("--airflow-port", min=1024, max=65535, help="Of Airflow's page, on 127.0.0.1.")
+]
+MlflowPortOption = Annotated[
+    int, typer.Option("--mlflow-port", min=1024, max=65535, help="Of MLflow's page, on 127.0.0.1.")
+]
+
+
+@app.command()
+def up(
+    airflow_port: AirflowPortOption = 8080, mlflow_port: MlflowPortOption = 5000, as_json: JsonOption = False
+) -> None:
+    """Start Airflow with the project's DAGs, and MLflow, on this machine only; wait until both are healthy.
+
+    Called again it starts what is missing and leaves the rest alone.
+    """
+    from pipelines.servers.up import up as start
+    from pipelines.show import RichProgress
+
+    progress = RichProgress()
+    progress.stage("up")
+    try:
+        told = start(airflow_port, mlflow_port, progress.note)
+    finally:
+        progress.close()
+    if as_json:  # the password stays in its file: output of programs is kept in logs
+        _print_json(
+            {
+                "airflow": told.airflow_url,
+                "mlflow": told.mlflow_url,
+                "user": told.user,
+                "password_file": str(told.password_file),
+                "started": list(told.started),
+                "seconds": told.seconds,
+            }
+        )
+        return
+    print(f"{f'up in {told.seconds} s' if told.started else 'already up'}")
+    print(f"Airflow  {told.airflow_url}   user {told.user}, password {told.password or f'in {told.password_file}'}")
+    print(f"MLflow   {told.mlflow_url}")
+    print("stop both: make down")
+
+
+@app.command()
+def down(as_json: JsonOption = False) -> None:
+    """Stop what `nightmarket up` has started, and nothing else; safe after a crash and when nothing runs."""
+    from pipelines.servers.down import down as stop
+
+    stopped = stop()
+    if as_json:
+        _print_json({"stopped": stopped})
+        return
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check Python, Java, disk, ports and configuration, and say what to do."""
     from pipelines.doctor import examine, findings_table

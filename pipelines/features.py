@@ -77,6 +77,7 @@ def _make(night: date, nights: list[date], context: Context, result: StageResult
             context.machine,
             staging,
             store.folder / "logs",
+            submit=context.submit,
         )
         staged = [
             Staged(table, night, staging / table, int(made["tables"][table]), inputs, config_hash) for table in tables

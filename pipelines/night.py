@@ -1,23 +1,22 @@
 """One night of one shop, from landing to plan and report, with a run record that binds it all together."""
 
 import contextlib
-import json
-import resource
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines import accounting, clean, features, land, learn, plan, publish, report, score
 from pipelines.audit import build_docs, warm_up
+from pipelines.audit_results import keep, kept_since_built
 from pipelines.core.config import PROJECT, Machine, Shop
 from pipelines.core.errors import ConfigError, NightmarketError, StorageError, WrongUseError
-from pipelines.core.storage import Store, code_version, default_root, storage_error, write_atomic
-from pipelines.launch import require_java
+from pipelines.core.storage import Store, default_root, storage_error
+from pipelines.launch import Submit, require_spark
+from pipelines.run_record import STAGES, RunRecord, open_record
 from pipelines.stage import Context, StageResult, docs_folder
 
 
@@ -42,40 +41,6 @@ class Quiet:
         """It ended, having made so many partitions; or why it had nothing to do."""
 
 
-@dataclass
-class Run:
-    """The run record: <root>/<shop>/runs/<run_id>.json."""
-
-    shop: str
-    night: date
-    engine: str
-    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}")
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    error: str | None = None
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    def write(self, store: Store, config: dict[str, str]) -> None:
-        path = store.folder / "runs" / f"{self.run_id}.json"
-        record = {
-            "run_id": self.run_id,
-            "shop": self.shop,
-            "night": self.night.isoformat(),
-            "engine": self.engine,
-            "code_version": code_version(),
-            "config": config,
-            "stages": self.stages,
-            "error": self.error,
-            "peak_memory_mb": round(
-                max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-                / 1024
-            ),
-            "summary": self.summary,
-        }
-        with store.staging() as staging:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(record, indent=1, sort_keys=True) + "\n", staging)
-
-
 def open_context(
     shop: Shop,
     machine: Machine,
@@ -83,10 +48,11 @@ def open_context(
     *,
     force: bool = False,
     note: Callable[[str], None] = lambda text: None,
+    submit: Submit | None = None,
 ) -> Context:
     """Checks that the store can be written and Spark can start; says where files land. Raises in one line before any work."""
-    if machine.engine == "spark" and not machine.spark_submit:
-        require_java()
+    if machine.engine == "spark" and submit is None:
+        require_spark(machine)
     connectors = sorted(path.stem for path in (PROJECT / "spark_jobs" / "connectors").glob("[a-z]*.py"))
     for feed, source in shop.landing.items():
         if source.connector not in connectors:
@@ -104,7 +70,7 @@ def open_context(
             "free some space or set NIGHTMARKET_ROOT to another disk"
         )
     folder = landing or (Path(shop.landing_folder) if shop.landing_folder else store.folder / "landing")
-    return Context(shop, machine, store, folder.resolve(), force, note)
+    return Context(shop, machine, store, folder.resolve(), force, note, submit)
 
 
 def default_night(shop: Shop) -> date:
@@ -112,6 +78,25 @@ def default_night(shop: Shop) -> date:
     if shop.simulator:
         return shop.simulator.first_night + timedelta(days=shop.simulator.history_nights - 1)
     return shop.landing["events"].last_night or datetime.now(shop.zone).date() - timedelta(days=1)
+
+
+def _land(night: date, context: Context) -> StageResult:
+    counts = arrive(night, context)
+    return StageResult("land", counts=counts, n_made=counts.pop("made"))
+
+
+_WITHOUT_AUDIT = ("learn", "publish")
+# A stage is looked up when it runs, so that a test can put another in its place.
+_WORK: dict[str, Callable[[date, Context], StageResult]] = {
+    "land": lambda night, context: _land(night, context),
+    "clean": lambda night, context: clean.run(night, context),
+    "features": lambda night, context: features.run(night, context),
+    "learn": lambda night, context: learn.run(night, context),
+    "score": lambda night, context: score.run(night, context),
+    "plan": lambda night, context: plan.run(night, context),
+    "publish": lambda night, context: publish.run(night, context),
+    "report": lambda night, context: report.run(night, context),
+}
 
 
 def run(
@@ -126,47 +111,92 @@ def run(
 
     `fetch` False: all has landed already. `replay_quarantine`: the night's lines are judged again, whatever the manifests say.
     """
-    progress = progress or Quiet()
-    record = Run(context.shop.shop, night, context.machine.engine)
-    results: list[StageResult] = []
+    record = RunRecord(context.shop.shop, night, context.machine.engine)
     started = time.perf_counter()
-    with context.store.lock(f"night-{night}", wait=False):
+    with context.store.lock(f"night-{night}", wait=False), _recorded(record, context):
         warm_up()  # the audits' library takes seconds to import: meanwhile files land
-        try:
-            if fetch:
-                with _timed("land", record, progress):
-                    record.stages["land"] |= arrive(night, context)
-            for name, stage in (
-                ("clean", clean),
-                ("features", features),
-                ("learn", learn),
-                ("score", score),
-                ("plan", plan),
-                ("publish", publish),
-                ("report", report),
-            ):
-                with _timed(name, record, progress):
-                    again = replay_quarantine and name == "clean"
-                    result = stage.run(night, replace(context, force=True) if again else context)
-                    results.append(result)
-                    record.stages[name] |= {"made": result.n_made, "idle": result.idle, "counts": result.counts}
-            audits = [found for result in results for found in result.audits if found.night == night]
-            if audits:
-                build_docs(audits, docs_folder(context.store) / night.isoformat())
-            context.store.mark_stale()
-            record.summary = _summary(night, context, record.run_id, results, time.perf_counter() - started)
-        except NightmarketError as error:
-            record.error = str(error)
-            raise
-        except OSError as error:
-            record.error = str(error)
-            raise storage_error(Path(error.filename or context.store.folder), error) from error
-        finally:
-            with contextlib.suppress(OSError, StorageError):  # the cause matters more than its record on a full disk
-                if record.error:
-                    context.store.mark_stale()  # some stages may have published
-                record.write(context.store, {"shop": context.shop.digest, "machine": context.machine.digest})
+        for name in STAGES:
+            if fetch or name != "land":
+                again = replay_quarantine and name == "clean"
+                run_stage(name, record, replace(context, force=True) if again else context, progress or Quiet())
+        finish(record, context, time.perf_counter() - started)
     return record.summary
+
+
+def run_task(name: str, night: date, context: Context, run_id: str, links: dict[str, str]) -> dict[str, Any]:
+    """Runs one stage of a night whose other stages run in other processes under the same `run_id`; returns its entry in the
+    run record. The last stage finishes the night. `links` are added to the record.
+    """
+    record = open_record(context.store, night, context.machine.engine, run_id)
+    record.error = None
+    record.links |= links
+    with context.store.lock(f"night-{night}-{name}", wait=True), _recorded(record, context):
+        if name not in _WITHOUT_AUDIT:
+            warm_up()
+        run_stage(name, record, context, Quiet())
+        if name == STAGES[-1]:
+            finish(record, context, sum(stage["seconds"] for stage in record.stages.values()))
+    return record.stages[name]
+
+
+def run_stage(name: str, record: RunRecord, context: Context, progress: Progress) -> None:
+    """Runs one stage and tells the record what it did. Raises what the stage raises."""
+    progress.stage(name)
+    started = time.perf_counter()
+    result = _WORK[name](record.night, context)
+    seconds = time.perf_counter() - started
+    tonight = record.night.isoformat()
+    audits = [m.audit for m in result.manifests.values() if m.audit]
+    record.stages[name] = {
+        "seconds": round(seconds, 3),
+        "made": result.n_made,
+        "idle": result.idle,
+        "counts": result.counts,
+        "tables": {
+            m.table: {"rows": m.rows, "hash": m.content_hash}
+            for m in result.manifests.values()
+            if m.partition == tonight
+        },
+        "audits": {
+            "tables": len(audits),
+            "expectations": sum(a["n_expectations"] for a in audits),
+            "failed": sum(a["n_failed"] for a in audits),
+        },
+    }
+    audited = [found for found in result.audits if found.night == record.night]
+    keep(audited, _pages(context, record.night), context.store)
+    progress.done(name, seconds, result.n_made, result.idle)
+
+
+def finish(record: RunRecord, context: Context, seconds: float) -> None:
+    """What comes after the last stage: pages of the audits, marks on what has become stale, the summary."""
+    docs = _pages(context, record.night)
+    if audits := kept_since_built(docs):
+        build_docs(audits, docs)
+    context.store.mark_stale()
+    record.summary = _summary(record, context, seconds)
+
+
+@contextlib.contextmanager
+def _recorded(record: RunRecord, context: Context) -> Iterator[None]:
+    """The record is written however the run ends, with the line of what failed."""
+    try:
+        yield
+    except NightmarketError as error:
+        record.error = str(error)
+        raise
+    except OSError as error:
+        record.error = str(error)
+        raise storage_error(Path(error.filename or context.store.folder), error) from error
+    finally:
+        with contextlib.suppress(OSError, StorageError):  # the cause matters more than its record on a full disk
+            if record.error:
+                context.store.mark_stale()  # some stages may have published
+            record.write(context.store, {"shop": context.shop.digest, "machine": context.machine.digest})
+
+
+def _pages(context: Context, night: date) -> Path:
+    return docs_folder(context.store) / night.isoformat()
 
 
 def arrive(night: date, context: Context) -> dict[str, Any]:
@@ -209,47 +239,35 @@ def simulate_until(night: date, context: Context) -> list[date]:
     )
 
 
-@contextlib.contextmanager
-def _timed(name: str, record: Run, progress: Progress) -> Iterator[None]:
-    progress.stage(name)
-    record.stages[name] = {}
-    started = time.perf_counter()
-    yield
-    seconds = time.perf_counter() - started
-    record.stages[name]["seconds"] = round(seconds, 3)
-    stage = record.stages[name]
-    progress.done(name, seconds, int(stage.get("made", 0)), str(stage.get("idle", "")))
-
-
-def _summary(night: date, context: Context, run_id: str, results: list[StageResult], seconds: float) -> dict[str, Any]:
+def _summary(record: RunRecord, context: Context, seconds: float) -> dict[str, Any]:
     """The object that `nightmarket night --json` prints."""
-    shop, store = context.shop, context.store
-    manifests = {name: manifest for result in results for name, manifest in result.manifests.items()}
-    tonight = {m.table: m for m in manifests.values() if m.partition == night.isoformat()}
+    shop, store, night = context.shop, context.store, record.night
+    tables = {name: state for stage in record.stages.values() for name, state in stage["tables"].items()}
+    planned = store.manifest("campaign_plan", night)
+    segments = store.manifest("segments", night)
+    assert planned  # a run that ended has both
+    assert segments
     lines = accounting.of_arrival(store, shop.arrival_of("events", night))
     of_night = accounting.of_night(store, night)
-    planned = tonight["campaign_plan"].counts
-    audits = [m.audit for m in manifests.values() if m.audit]
+    audits = [stage["audits"] for name, stage in record.stages.items() if name != "land"]
     return {
         "shop": shop.shop,
         "night": night.isoformat(),
-        "run_id": run_id,
+        "run_id": record.run_id,
         **lines.as_dict(),
         "night_lines": of_night.as_dict(),
-        "tables": {name: {"rows": m.rows, "hash": m.content_hash} for name, m in sorted(tonight.items())},
+        "tables": dict(sorted(tables.items())),
         "audits": {
-            "tables": len(audits),
-            "expectations": sum(a["n_expectations"] for a in audits),
-            "failed": sum(a["n_failed"] for a in audits),
-            "docs": str(docs_folder(store) / night.isoformat() / "index.html"),
+            **{key: sum(found[key] for found in audits) for key in ("tables", "expectations", "failed")},
+            "docs": str(_pages(context, night) / "index.html"),
         },
-        "models": _models(results),
-        "segments": tonight["segments"].counts,
+        "models": _models(record),
+        "segments": segments.counts,
         "plan": {
-            "rows": planned["treated"],
-            "customers": tonight["campaign_plan"].rows,
-            "cost": planned["cost_cents"] / 100,
-            "holdout": planned["holdout"],
+            "rows": planned.counts["treated"],
+            "customers": planned.rows,
+            "cost": planned.counts["cost_cents"] / 100,
+            "holdout": planned.counts["holdout"],
         },
         "report": str(store.partition("nightly_report", night) / "report.html"),
         "stale_nights": [stale.isoformat() for stale in store.stale_nights()],
@@ -257,12 +275,12 @@ def _summary(night: date, context: Context, run_id: str, results: list[StageResu
     }
 
 
-def _models(results: list[StageResult]) -> dict[str, Any]:
+def _models(record: RunRecord) -> dict[str, Any]:
     """What each task's night brought, and which model serves."""
-    counts = {result.stage: result.counts for result in results}
-    models = {task: dict(told) for task, told in counts["learn"].items()}
+    learnt = record.stages["learn"]["counts"] if "learn" in record.stages else {}
+    models = {task: dict(told) for task, told in learnt.items()}
     if "effect" in models:
-        scored = counts["score"]
+        scored = record.stages["score"]["counts"]
         serves = "nothing" if scored["model"] == "none" else f"{scored['model']} {scored['version']}"
         models["effect"] |= {"serves": serves, "why": scored["why"]}
     return models

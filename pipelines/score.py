@@ -80,6 +80,7 @@ def run(night: date, context: Context) -> StageResult:
             context.machine,
             staging,
             store.folder / "logs",
+            submit=context.submit,
         )
         staged = Staged(TABLE, night, staging / TABLE, int(made["rows"]), inputs, config_hash, result.counts)
         audit_and_publish([staged], store, context.machine, result)

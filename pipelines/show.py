@@ -94,6 +94,44 @@ def evaluation_table(result: dict[str, Any]) -> Table:
     return table
 
 
+def readout_tables(told: dict[str, Any]) -> list[Any]:
+    """Answers per channel and strategy, and who bought by what the plan of the night before dealt them."""
+    where = f"{told['shop']}, night {told['night']}"
+
+    def cell(rate: dict[str, Any]) -> str:
+        return "" if rate["rate"] is None else f"{rate['rate']:.2%} ({rate['low']:.2%} to {rate['high']:.2%})"
+
+    parts: list[Any] = []
+    answers, effect = told["answers"], told["effect"]
+    if "missing" in answers:
+        parts.append(f"{where}: {answers['missing']}")
+    else:
+        table = Table(
+            title=f"{where}: answers to messages delivered in {answers['nights']} nights", title_justify="left"
+        )
+        kinds = [name for name in answers["by_channel"][0] if name not in ("channel", "delivered")]
+        for name in ("channel", "strategy", "delivered", *kinds):
+            table.add_column(name, justify="left" if name in ("channel", "strategy") else "right")
+        for row in (*answers["by_channel"], *answers["by_strategy"]):
+            strategy = row.get("strategy_id", "all")
+            table.add_row(row["channel"], strategy, f"{row['delivered']:,}", *(cell(row[kind]) for kind in kinds))
+        parts.append(table)
+    if "missing" in effect:
+        parts.append(f"{where}: {effect['missing']}")
+    else:
+        table = Table(
+            title=f"{where}: customers who bought, by the plan of {effect['plan_night']}", title_justify="left"
+        )
+        for name in ("group", "customers", "bought"):
+            table.add_column(name, justify="left" if name == "group" else "right")
+        for name in ("planned", "sent", "not_sent", "holdout"):
+            table.add_row(name.replace("_", " "), f"{effect[name]['n']:,}", cell(effect[name]))
+        if effect["difference"]:
+            table.add_row("planned minus holdout", "", cell(effect["difference"]))
+        parts.append(table)
+    return parts
+
+
 def next_steps(summary: dict[str, Any], last_night: date | None) -> str:
     """What a person may do now. `last_night`: of an archive; None for a shop that goes on."""
     lines = [f"Report: {summary['report']}"]

@@ -10,6 +10,7 @@ from pipelines.core.config import Machine, Settings, Shop
 from pipelines.core.errors import AuditError
 from pipelines.core.storage import Manifest, Store
 from pipelines.core.tables import ARTEFACTS
+from pipelines.launch import Submit
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Context:
     landing: Path
     force: bool = False  # compute again what is up to date
     progress: Callable[[str], None] = lambda text: None
+    submit: Submit | None = None  # runs Spark jobs in place of children of this process; see pipelines/launch.py
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipelines.core.errors import NightmarketError
+from pipelines.core.errors import tell_cause
 from spark_jobs.session import EQUAL_BYTES, Engine, open_engine
 
 _SMALL_INPUT_BYTES = 64 << 20
@@ -34,9 +34,8 @@ def run_job(run: Callable[[Engine, dict[str, Any]], dict[str, Any]]) -> NoReturn
         with open_engine(settings.pop("name"), Path(spec["work"]), **settings) as engine:
             result = run(engine, spec)
         (out / "result.json").write_text(json.dumps(result, sort_keys=True))
-    except NightmarketError as error:
-        print(str(error), file=sys.stderr)
-        code = error.exit_code
+    except Exception as error:
+        code = tell_cause(error, out)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # tearing the engine's objects down one by one costs time and fills the log with its warnings

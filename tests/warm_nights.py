@@ -169,13 +169,13 @@ def watch(root: Path, trace: str | None, kill: str | int | None) -> None:
     from pipelines import night
 
     stage = ["start"]
-    timed = night._timed
+    run_stage = night.run_stage
 
     def named(name: str, *rest: Any) -> Any:
         stage[0] = name
-        return timed(name, *rest)
+        return run_stage(name, *rest)
 
-    night._timed = named  # type: ignore[assignment]
+    night.run_stage = named
     prefix, count = str(root) + "/", 0
     told = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if trace else None
 

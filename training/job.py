@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipelines.core.errors import EXIT_FAILED, NightmarketError
+from pipelines.core.errors import TrainingError, tell_cause
 
 
 def run_job(run: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
@@ -16,15 +16,15 @@ def run_job(run: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
     parser = argparse.ArgumentParser(description=run.__module__)
     parser.add_argument("spec", type=Path, help="JSON file that says what to read and where to write")
     spec = json.loads(parser.parse_args().spec.read_text())
+    out = Path(spec["out"])
     code = 0
     try:
-        (Path(spec["out"]) / "result.json").write_text(json.dumps(run(spec), sort_keys=True))
-    except NightmarketError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        code = error.exit_code
+        (out / "result.json").write_text(json.dumps(run(spec), sort_keys=True))
     except MemoryError:
-        print("out of memory: lower models.settings (examples, batch size) or give the machine more", file=sys.stderr)
-        code = EXIT_FAILED
+        more = "out of memory: lower models.settings (examples, batch size) or give the machine more"
+        code = tell_cause(TrainingError(more), out)
+    except Exception as error:
+        code = tell_cause(error, out)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # tearing down the libraries' threads one by one costs seconds

@@ -317,6 +317,9 @@ class Machine(Settings):
     audit_on_spark_above_rows: int = Field(
         20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too"
     )
+    spark_connection: str | None = Field(
+        None, description="Airflow's connection that its tasks submit Spark jobs by; none: spark_submit, or this Python"
+    )
     mlflow_uri: str | None = Field(
         None, description="http(s) address of an MLflow server; none: a SQLite store in <root>/mlflow"
     )
@@ -328,10 +331,10 @@ T = TypeVar("T", bound=Settings)
 
 def load_shop(name: str, folder: Path | None = None) -> Shop:
     """The shop's configuration. Raises ConfigError with file, line, key and what is allowed."""
-    folder = folder or Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "shops"
+    folder = folder or _shops_folder()
     path = folder / f"{name}.yaml"
     if not path.is_file() or path.parent != folder:
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        known = shop_names(folder)
         raise ConfigError(f"unknown shop '{name}': no {path}; known shops: {', '.join(known) or 'none'}; add that file")
     shop = _load(path, Shop)
     if shop.shop != name:
@@ -339,13 +342,25 @@ def load_shop(name: str, folder: Path | None = None) -> Shop:
     return shop
 
 
+def shop_names(folder: Path | None = None) -> list[str]:
+    """Shops that have a file in conf/shops/, sorted; the file itself may be broken."""
+    return sorted(path.stem for path in (folder or _shops_folder()).glob("*.yaml"))
+
+
+def _shops_folder() -> Path:
+    return Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "shops"
+
+
 def load_machine(name: str = "local") -> Machine:
-    """Where things run. NIGHTMARKET_MACHINE names another file than conf/local.yaml."""
+    """Where things run. NIGHTMARKET_MACHINE names another file than conf/local.yaml; NIGHTMARKET_MLFLOW_URI is the
+    MLflow server that `nightmarket up` has started on a database of its own."""
     folder = Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf"))
     path = folder / f"{os.environ.get('NIGHTMARKET_MACHINE', name)}.yaml"
     if not path.is_file():
         raise ConfigError(f"no machine configuration {path}; NIGHTMARKET_MACHINE must name a file such as local.yaml")
-    return _load(path, Machine)
+    machine = _load(path, Machine)
+    uri = os.environ.get("NIGHTMARKET_MLFLOW_URI")
+    return machine.model_copy(update={"mlflow_uri": uri}) if uri and not machine.mlflow_uri else machine
 
 
 def _load(path: Path, kind: type[T]) -> T:

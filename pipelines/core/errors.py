@@ -1,9 +1,17 @@
 """What can go wrong, one small exception per cause. The command line prints the message and exits with `exit_code`."""
 
+import contextlib
+import json
+import sys
+import traceback
+from pathlib import Path
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2
 EXIT_AUDIT_FAILED = 3
+
+CAUSE_FILE = "error.json"  # beside what a job writes: {error, exit_code}, for whoever cannot see how it ended
 
 
 class NightmarketError(Exception):
@@ -58,7 +66,24 @@ class RegistryError(NightmarketError):
     """The model registry does not answer, or what it holds is not what was registered."""
 
 
+class ServerError(NightmarketError):
+    """Airflow or MLflow that cannot be started or does not become healthy."""
+
+
 class AuditError(NightmarketError):
     """A table broke its suite; nothing of the stage was published."""
 
     exit_code = EXIT_AUDIT_FAILED
+
+
+def tell_cause(error: Exception, out: Path) -> int:
+    """How a job says why it failed: last on standard error and in <out>/CAUSE_FILE; returns the exit code."""
+    known = isinstance(error, NightmarketError)
+    text = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+    code = error.exit_code if isinstance(error, NightmarketError) else EXIT_FAILED
+    if not known:
+        traceback.print_exception(error)
+    print(text, file=sys.stderr)
+    with contextlib.suppress(OSError):  # on a full disk the log has to do
+        (out / CAUSE_FILE).write_text(json.dumps({"error": text, "exit_code": code}))
+    return code

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 from pipelines import launch as launching
 from pipelines.core.config import Machine
 from pipelines.core.errors import EXIT_AUDIT_FAILED, JobError, WrongUseError
-from pipelines.launch import java_version, launch, require_java
+from pipelines.launch import Submit, java_version, launch, require_java, require_master
 
 MACHINE = Machine()
 
@@ -168,3 +169,92 @@ def test_without_java_spark_is_refused_before_anything_starts(
     with pytest.raises(WrongUseError, match="run `make java`"):
         job("", Machine(engine="spark"))
     assert not (tmp_path / "staging").exists()
+
+
+def test_a_job_behind_spark_submit_tells_its_cause_though_the_log_goes_on(job: Any, tmp_path: Path) -> None:
+    source = (
+        "from pipelines.core.errors import NoDataError, tell_cause\n"
+        "code = tell_cause(NoDataError('no events tonight'), pathlib.Path(sys.argv[1]).parent)\n"
+        "print('INFO ShutdownHookManager: Deleting directory', flush=True); sys.exit(code)"
+    )
+    (tmp_path / "pipelines").symlink_to(Path(launching.__file__).parent)
+    with pytest.raises(JobError, match=r"^spark_jobs.play ended with 1: no events tonight; log: .*play\.log$"):
+        job(source)
+    assert "ShutdownHookManager" in (tmp_path / "logs" / "play.log").read_text()
+
+
+def test_a_job_that_broke_tells_its_last_line_and_keeps_the_traceback(job: Any, tmp_path: Path) -> None:
+    source = (
+        "from pipelines.core.errors import tell_cause\n"
+        "try: {}['price']\n"
+        "except KeyError as error: sys.exit(tell_cause(error, pathlib.Path(sys.argv[1]).parent))"
+    )
+    (tmp_path / "pipelines").symlink_to(Path(launching.__file__).parent)
+    with pytest.raises(JobError, match=r"ended with 1: KeyError: 'price'; log: "):
+        job(source)
+    assert "Traceback" in (tmp_path / "logs" / "play.log").read_text()
+
+
+def submitter(told: list[tuple[str, list[str]]], project: Path) -> Submit:
+    """As an orchestrator's hook does it: runs the application with its arguments, raises where it fails."""
+
+    def submit(application: str, arguments: list[str]) -> None:
+        told.append((application, arguments))
+        done = subprocess.run([sys.executable, application, *arguments], cwd=project, check=False)
+        if done.returncode:
+            raise RuntimeError(f"Cannot execute: {application}.\nError code is: {done.returncode}.")
+
+    return submit
+
+
+def submitted(source: str, folder: Path, submit: Submit) -> dict[str, Any]:
+    (folder / "spark_jobs" / "play.py").write_text(f"import json, pathlib, sys\n{source}\n")
+    spec = {"night": "2026-03-01"}
+    return launch("spark_jobs.play", spec, Machine(engine="spark"), folder / "staging", folder / "logs", submit=submit)
+
+
+def test_a_given_submit_runs_the_job_without_java_here(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    told: list[tuple[str, list[str]]] = []
+    source = (
+        "spec = json.loads(pathlib.Path(sys.argv[1]).read_text())\n"
+        "(pathlib.Path(spec['out']) / 'result.json').write_text(json.dumps({'saw': spec['night']}))"
+    )
+    assert submitted(source, tmp_path, submitter(told, tmp_path)) == {"saw": "2026-03-01"}
+    assert told == [(str(tmp_path / "spark_jobs" / "play.py"), [str(tmp_path / "staging" / "play.json")])]
+
+
+def test_a_submit_that_fails_is_one_line_and_its_words_are_kept(job: Any, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"^spark_jobs.play ended with 1: Error code is: 5\.; log: .*play\.log$"):
+        submitted("sys.exit(5)", tmp_path, submitter([], tmp_path))
+    assert "RuntimeError: Cannot execute" in (tmp_path / "logs" / "play.log").read_text()
+
+
+def test_a_submit_that_returns_before_the_job_has_ended_is_a_failed_job(job: Any, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"play ended with 1: it wrote no result\.json"):
+        submitted("", tmp_path, lambda application, arguments: None)
+
+
+def test_a_missing_spark_submit_is_told_before_anything_starts(job: Any, tmp_path: Path) -> None:
+    with pytest.raises(WrongUseError, match=r"^no command 'spark-submitt' on the PATH or in .*: install Spark"):
+        job("", Machine(engine="spark", spark_submit=("spark-submitt", "--master", "yarn")))
+    assert not (tmp_path / "staging").exists()
+
+
+@pytest.mark.parametrize("master", ["spark://127.0.0.1:{port}", "spark://127.0.0.1", "spark://nowhere.invalid:7077"])
+def test_a_master_that_does_not_answer_is_told_before_anything_starts(job: Any, tmp_path: Path, master: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # taken, but nobody listens
+        master = master.format(port=free.getsockname()[1])
+        with pytest.raises(WrongUseError, match=rf"^no Spark master answers at {master} \(.+\): start it or mend"):
+            job("", Machine(engine="spark", spark_master=master))
+    assert not (tmp_path / "staging").exists()
+
+
+def test_of_two_masters_one_that_answers_is_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        require_master(f"spark://127.0.0.1:1,127.0.0.1:{server.getsockname()[1]}")
+    require_master("yarn")

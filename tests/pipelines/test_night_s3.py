@@ -62,5 +62,5 @@ def test_a_night_lands_from_s3_and_its_plan_arrives_on_s3_with_the_manifest(endp
     record = json.loads(
         max(Path(tmp_path / "store/demo/runs").glob("*.json"), key=lambda p: p.stat().st_mtime).read_text()
     )
-    assert record["stages"]["land"]["fetched_objects"] == 0
+    assert record["stages"]["land"]["counts"]["fetched_objects"] == 0
     assert record["stages"]["publish"]["counts"]["sent"] == 0

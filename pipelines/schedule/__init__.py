@@ -1,0 +1,3 @@
+"""What Airflow runs: the parts that every DAG shares, and the work of their tasks. The DAGs themselves are in dags/."""
+
+GPU_POOL = "gpu"  # one slot: trainings take turns

@@ -1,0 +1,116 @@
+"""Which servers were started from a root and still run: <root>/airflow/servers.json, checked against the machine.
+
+A process id alone may have gone to another program after a crash or a restart of the machine: a server is its id and the
+time it was started. Each leads a session of its own, and what it starts belongs to that session and carries the root in its
+environment: either is enough to be stopped with it, also where the server itself has died.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+MARK = "NIGHTMARKET_SERVERS_OF"  # environment of every server and of all that it starts: the root
+_STOP_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that was started; `created` is its start in seconds since 1970, as the kernel tells it."""
+
+    name: str
+    pid: int
+    created: float
+    log: str
+
+    @classmethod
+    def of(cls, name: str, pid: int, log: Path) -> "Server":
+        return cls(name, pid, psutil.Process(pid).create_time(), str(log))
+
+    @property
+    def is_alive(self) -> bool:
+        try:
+            return not self.is_replaced and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another program has its process id now."""
+        try:
+            return psutil.Process(self.pid).create_time() != self.created
+        except psutil.NoSuchProcess:
+            return False
+
+
+def running(root: Path) -> list[Server]:
+    """Servers of this root that are alive."""
+    return [server for server in _remembered(root) if server.is_alive]
+
+
+def remember(root: Path, server: Server) -> None:
+    """Adds a server to those that `stop` stops; one of the same name that has ended is forgotten."""
+    kept = [known for known in _remembered(root) if known.name != server.name]
+    _write(root, [*kept, server])
+
+
+def stop(root: Path) -> list[str]:
+    """Stops every server of this root and all that they have started, first politely; returns the servers' names."""
+    names = [server.name for server in running(root)]
+    ours = _ours(root)
+    for process in ours:
+        _quietly(process.terminate)
+    _, left = psutil.wait_procs(ours, timeout=_STOP_SECONDS)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while left and time.monotonic() < deadline:  # what a dying server started meanwhile too
+        for process in left:
+            _quietly(process.kill)
+        psutil.wait_procs(left, timeout=1)
+        left = _ours(root)
+    _file(root).unlink(missing_ok=True)
+    return names
+
+
+def _ours(root: Path) -> list[psutil.Process]:
+    """Processes in the sessions of this root's servers, or that carry its mark; those of other users cannot be read."""
+    # The id of a session whose leader has died is given to nobody while one of its members lives.
+    sessions = {server.pid for server in _remembered(root) if not server.is_replaced}
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            if os.getsid(process.pid) in sessions or process.environ().get(MARK) == str(root):
+                found.append(process)
+        except (psutil.Error, ProcessLookupError):
+            continue
+    return found
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _file(root: Path) -> Path:
+    return root / "airflow" / "servers.json"
+
+
+def _remembered(root: Path) -> list[Server]:
+    try:
+        return [Server(**told) for told in json.loads(_file(root).read_text())]
+    except FileNotFoundError:
+        return []
+
+
+def _write(root: Path, servers: list[Server]) -> None:
+    path = _file(root)
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps([asdict(server) for server in servers], indent=1))
+    aside.replace(path)
