@@ -245,6 +245,44 @@ def test_shell_scripts_can_be_read_and_run(script: Path) -> None:
     assert subprocess.run(["sh", "-n", script]).returncode == 0
 
 
+def test_sparks_secret_goes_into_a_file_of_its_owner_and_not_on(tmp_path: Path) -> None:
+    told = 'cat "$SPARK_CONF_DIR/spark-defaults.conf"; stat -c "mode %a" "$SPARK_CONF_DIR" "$SPARK_CONF_DIR"/*; env; exit 7'
+    command = [DOCKER / "spark" / "with_secret.sh", "sh", "-c", told]
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env={**environment, "SPARK_SECRET": "knock-knock"})
+    assert done.returncode == 7
+    lines = done.stdout.splitlines()
+    assert [line.split() for line in lines if "authenticate" in line] == [
+        ["spark.authenticate", "true"], ["spark.authenticate.secret", "knock-knock"]
+    ]  # fmt: skip
+    assert {"mode 700", "mode 600"} <= set(lines)
+    assert done.stdout.count("knock-knock") == 1
+    without = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert without.returncode not in (0, 7)
+    assert "SPARK_SECRET" in without.stderr
+
+
+def test_missing_buckets_are_made_and_those_that_are_there_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3 = pytest.importorskip("boto3")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        store = boto3.client("s3")
+        store.create_bucket(Bucket="mlflow")
+        store.put_object(Bucket="mlflow", Key="kept", Body=b"")
+        for _ in range(2):
+            subprocess.run([sys.executable, DOCKER / "make_buckets.py", "landing", "mlflow"], check=True)
+        assert {bucket["Name"] for bucket in store.list_buckets()["Buckets"]} == {"landing", "mlflow"}
+        assert store.list_objects_v2(Bucket="mlflow")["KeyCount"] == 1
+    finally:
+        server.stop()
+
+
 def pins(path: Path) -> dict[str, str]:
     lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
     return dict(line.split("==") for line in lines if line)
