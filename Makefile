@@ -42,7 +42,8 @@ test-tools: ## A browser and PostgreSQL for the tests of the servers, where apt 
 requirements: $(DEV_READY) ## Pin all dependencies again after a change of pyproject.toml
 	@$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --annotation-style=line -o requirements.txt pyproject.toml
 	@$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --annotation-style=line --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
-	@sed -i -E 's/\+cpu\b//' requirements.txt requirements-dev.txt
+	@for image in spark airflow training; do (cd docker/requirements && ../../$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --annotation-style=line -c ../../requirements.txt -o $$image.txt $$image.in) || exit 1; done
+	@sed -i -E 's/\+cpu\b//' requirements.txt requirements-dev.txt docker/requirements/*.txt
 
 $(READY): requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "nightmarket: no $(PYTHON): install Python 3.11 or newer, or name one: make PYTHON=python3.12 ..." >&2; exit 1; }
