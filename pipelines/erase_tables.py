@@ -112,12 +112,11 @@ class Cutting:
         found = []
         for path in self.store.files(table, [night]):
             file = pq.ParquetFile(path)
-            if any(
-                mine(pa.Table.from_batches([batch])).any()
-                for batch in file.iter_batches(_BATCH_ROWS, columns=[*needed])
-            ):
-                found += [rows.filter(pa.array(mine(rows))) for rows in _blocks(file)]
-        return pa.concat_tables(found) if found else pa.table({name: [] for name in TABLES[table].columns})
+            seen = (pa.Table.from_batches([batch]) for batch in file.iter_batches(_BATCH_ROWS, columns=[*needed]))
+            is_here = any(mine(rows).any() for rows in seen)
+            found += [rows.filter(pa.array(mine(rows))) for rows in _blocks(file)] if is_here else []
+            found.append(file.schema_arrow.empty_table())
+        return pa.concat_tables(found)
 
     def _cut(self, table: str, night: date, mine: Mine, needed: list[str], recount: Recount) -> None:
         manifest = self.store.manifest(table, night)
