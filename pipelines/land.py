@@ -87,6 +87,9 @@ def run(
             with store.staging() as staging:
                 scrubbed = _scrub(files, folder, source, ledger, staging) if ledger and is_own(folder, store) else {}
                 inputs |= _hashes(staging / "landing", [aside for aside, _ in scrubbed.values()])
+                if scrubbed and not force and store.is_current(table, arrival, inputs, config_hash):
+                    _replace(scrubbed)  # an old file that has come back
+                    continue
                 read = {path: aside for path, (aside, _) in scrubbed.items()}
                 rows, n_erased = _write_lines(
                     staging / table, arrival, folder, files, shop.cleaning, read, ledger, source.connector
@@ -101,8 +104,7 @@ def run(
                 counts = _erased_counts(store.manifest(table, arrival), inputs, n_erased)
                 staged = Staged(table, arrival, staging / table, rows, inputs, config_hash, counts)
                 audit_and_publish([staged], store, machine, StageResult("land"))
-                for path, (aside, _) in scrubbed.items():  # what was published tells of these already
-                    aside.replace(path)
+                _replace(scrubbed)  # what was published tells of these already
             n_files += len(files)
             n_lines += rows
     if "events" not in arrivals:
@@ -195,9 +197,12 @@ def _scrub(
 def _scrub_states(landing: Path, store: Store, ledger: Ledger, shop: Shop) -> None:
     """The demo shop goes on holding back lines of customers whom it does not know to be erased."""
     with store.staging() as staging:
-        found = scrub_states(landing, staging, ledger, shop.landing["events"].connector)
-        for path, (aside, _) in found.items():
-            aside.replace(path)
+        _replace(scrub_states(landing, staging, ledger, shop.landing["events"].connector))
+
+
+def _replace(scrubbed: dict[Path, tuple[Path, int]]) -> None:
+    for path, (aside, _) in scrubbed.items():
+        aside.replace(path)
 
 
 def _erased_counts(before: Manifest | None, inputs: dict[str, str], n_erased: int) -> dict[str, int]:
