@@ -168,9 +168,9 @@ def _send_again(nights: list[Any], context: Context) -> int:
 
 def _left_to_the_shop(context: Context) -> list[str]:
     """What lies outside the store, in words: nobody else can erase it."""
-    found = []
+    found = ["files in landing folders outside the store: lines of the customer in them stay out"]
     if not is_own(context.landing, context.store):
-        found.append(f"the files in the landing folder {context.landing}: their lines of the customer stay out")
+        found = [f"the files in {context.landing} and other landing folders: lines of the customer in them stay out"]
     s3 = context.shop.s3
     if s3 and s3.landing:
         found.append(f"the objects below {s3.landing}: their lines of the customer stay out")

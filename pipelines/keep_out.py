@@ -110,14 +110,26 @@ def load_ledger(store: Store) -> Ledger | None:
     """None where nobody was erased. Raises StorageError for a ledger that cannot be read: nobody may come back by that."""
     path = store.folder / "erasure" / "ledger.json"
     try:
-        entries = frozenset(json.loads(path.read_text())["entries"])
+        told = json.loads(path.read_text())
+        entries, written_with = frozenset(told["entries"]), told["key"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StorageError(
             f"{path}: the list of erased customers cannot be read; restore it: without it they would come back"
         ) from error
-    return Ledger(ledger_key(load_key(store.root)), entries) if entries else None
+    key = ledger_key(load_key(store.root))
+    if _fingerprint(key) != written_with:
+        raise StorageError(
+            f"{path}: written under another pseudonym key: erased customers would not be known; give back the key "
+            f"({store.root / 'key'} or NIGHTMARKET_KEY) that this store was made with"
+        )
+    return Ledger(key, entries)
+
+
+def _fingerprint(key: PseudonymKey) -> str:
+    """Tells two keys apart, and nothing about them."""
+    return key.pseudonym("\0which key")[:16]
 
 
 def add_to_ledger(store: Store, ids: Iterable[str], staging: Path) -> Ledger:
@@ -128,7 +140,7 @@ def add_to_ledger(store: Store, ids: Iterable[str], staging: Path) -> Ledger:
     before = load_ledger(store)
     entries = (before.entries if before else frozenset()) | {own.pseudonym(name) for name in names}
     path = erasure_folder(store) / "ledger.json"
-    write_atomic(path, json.dumps({"entries": sorted(entries)}, indent=1) + "\n", staging)
+    write_atomic(path, json.dumps({"key": _fingerprint(own), "entries": sorted(entries)}, indent=1) + "\n", staging)
     path.chmod(0o600)
     return Ledger(own, entries)
 

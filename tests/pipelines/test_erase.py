@@ -244,8 +244,11 @@ def test_lines_in_a_file_of_another_name_and_folder_are_dropped_and_counted(
     assert (landing / THIRD / "events-again.jsonl").read_text().count(person) == 4
 
 
-def test_an_unknown_person_is_told_as_such_certified_and_kept_out_all_the_same(finished: Any, tmp_path: Path) -> None:
+def test_an_unknown_person_is_told_as_such_certified_and_kept_out_all_the_same(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     market = finished.copy(tmp_path / "root")
+    monkeypatch.setenv("NIGHTMARKET_KEY", KEY.secret.hex())
     before = market.published()
     done = market.warm("erase", "--shop", "tiny", "--user", "nobody-7")
     assert done.code == 0, done.err
@@ -303,12 +306,7 @@ def test_an_interrupted_erasure_is_finished_before_anything_else_is_written(
     finished: Any, person: str, tmp_path: Path
 ) -> None:
     market = finished.copy(tmp_path / "root")
-    stop = (
-        "import os, signal, pipelines.erase_tables as t\n"
-        "t.Cutting._cut_all = t.Cutting.run\n"
-        "import pipelines.erase as e\n"
-        "e.erase_exports = lambda *a: os.kill(os.getpid(), signal.SIGKILL)"
-    )
+    stop = "import os, signal, pipelines.erase as e\ne.erase_exports = lambda *a: os.kill(os.getpid(), signal.SIGKILL)"
     assert market.warm("erase", "--shop", "tiny", "--user", person, setup=stop).code == -signal.SIGKILL
     done = market.night(THIRD)
     assert done.code == 1
