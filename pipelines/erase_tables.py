@@ -168,7 +168,7 @@ class Cutting:
             "root": str(self.store.root),
             "shop": self.context.shop.model_dump(mode="json"),
             "night": max(raw),
-            "raw": raw, "new": sorted(raw), "known": {}, "also": [],
+            "raw": raw, "new": sorted(raw), "known": {}, "also": [], "frozen_before": date.min.isoformat(),
             "feeds": {}, "feed_arrivals": [], "catalog": [],
         }  # fmt: skip
         made = launch("spark_jobs.clean", spec, self.context.machine, folder, self.store.folder / "logs")
@@ -184,6 +184,8 @@ class Cutting:
         Arrivals whose raw lines are kept no longer cannot be asked: what nobody accounts for was theirs, newest first.
         """
         counts, told = manifest.counts, self.journal.facts["told"]
+        if not counts:  # the unsubscribes of a night that is kept no longer (pipelines/retain.py)
+            return counts
         lines, kept, left = Counter(counts["lines"]), Counter(counts["kept"]), removed.num_rows
         for arrival, night, n_lines, n_kept in told:
             if night == manifest.partition:
@@ -243,15 +245,18 @@ class Cutting:
         }
 
 
-def cut_file(source: Path, out: Path, mine: Mine) -> None:
-    """Writes the rows of a Parquet file that are not `mine`, in their order, with the same columns and types."""
+def cut_file(source: Path, out: Path, mine: Mine) -> int:
+    """Writes the rows of a Parquet file that are not `mine`, in their order, same columns and types; returns how many."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(source)
+    file, n_kept = pq.ParquetFile(source), 0
     with pq.ParquetWriter(out, file.schema_arrow, compression="zstd") as writer:
         for rows in _blocks(file):
-            writer.write_table(rows.filter(pa.array(~mine(rows))))
+            kept = rows.filter(pa.array(~mine(rows)))
+            writer.write_table(kept)
+            n_kept += kept.num_rows
+    return n_kept
 
 
 def _blocks(file: Any) -> Any:

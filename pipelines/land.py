@@ -22,6 +22,7 @@ from pipelines.core.config import Cleaning, Machine, Shop, Source
 from pipelines.core.errors import LandingError
 from pipelines.core.storage import Manifest, Store, file_hash, window
 from pipelines.keep_out import Ledger, load_ledger
+from pipelines.retain import refuse_expired
 from pipelines.scrub import is_own, scrub, scrub_states
 from pipelines.stage import Staged, StageResult, audit_and_publish, digest_of
 
@@ -61,6 +62,8 @@ def run(
             f"landing folder {folder} is missing; "
             f"name one with --landing or landing_folder in conf/shops/{shop.shop}.yaml"
         )
+    refuse_expired(night, shop, store)
+    kept_from = store.kept_from("raw")
     ledger = load_ledger(store)
     if ledger and is_own(folder, store):
         _scrub_states(folder, store, ledger, shop)
@@ -68,6 +71,8 @@ def run(
     n_files = n_lines = 0
     for feed, source in shop.landing.items():
         for arrival in arrivals_of(shop, feed, night):
+            if arrival < kept_from:
+                continue  # it was removed for its age, and what was made of it stays as it is
             files = find(folder, source, arrival)
             table = f"raw_{feed}"
             if not files:

@@ -69,7 +69,7 @@ def split(task: str, night: date, context: Context) -> dict[str, list[date]]:
     """Nights with data up to `night`: "judged" the newest, "valid" before, "train" before. Raises NoDataError."""
     check_task(task)
     models, store, table = context.shop.models, context.store, SOURCES[task]
-    known = [one for one in store.nights(table) if one <= night]
+    known = [one for one in store.nights(table) if store.kept_from("clean") <= one <= night]
     found = [one for one in known if (manifest := store.manifest(table, one)) and manifest.rows]
     held = models.judged_nights + models.valid_nights
     if len(found) <= held:

@@ -26,6 +26,7 @@ from pipelines.core.tables import ARTEFACTS, TABLES, Table
 
 MANIFEST = "_manifest.json"
 ABSENT = "absent"  # an input partition that was looked for and not there; its later arrival makes the reader stale
+RETENTION = "retention.json"  # layer -> the first night that it keeps
 ERASURE, JOURNAL = "erasure", "journal.json"  # folder and lock of erasures, and what one that runs has done so far
 _WORKING = ("night-", "train-", "landing", "clean")  # locks of those who read what an erasure changes
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -140,10 +141,26 @@ class Store:
         return (
             manifest is not None
             and not manifest.stale
-            and manifest.inputs == inputs
+            and self._kept(manifest.inputs) == self._kept(inputs)
             and manifest.config_hash == config_hash
             and manifest.code_version == code_version()
         )
+
+    def kept_from(self, layer: str) -> date:
+        """The first night of which the layer still holds all; date.min where nothing was ever removed for its age."""
+        return self._first_kept().get(layer, date.min)
+
+    def _first_kept(self) -> dict[str, date]:
+        try:
+            told = json.loads((self.folder / RETENTION).read_text())
+        except FileNotFoundError:
+            return {}
+        return {layer: date.fromisoformat(night) for layer, night in told.items()}
+
+    def _kept(self, inputs: Mapping[str, str]) -> dict[str, str]:
+        """Inputs without those that are kept no longer: that they are gone changes nothing that was made of them."""
+        first = self._first_kept()
+        return {name: digest for name, digest in inputs.items() if not _is_expired(name, first)}
 
     # -- writing
 
@@ -263,13 +280,14 @@ class Store:
         manifests = {f"{m.table}/{m.partition}": m for m in self._all_manifests()}
         current = {key: m.content_hash for key, m in manifests.items()}
         stale: dict[str, list[str]] = {}
+        kept = {key: self._kept(manifest.inputs) for key, manifest in manifests.items()}
         pending = True
         while pending:
             pending = False
-            for key, manifest in manifests.items():
+            for key in manifests:
                 changed = [
                     name
-                    for name, digest in manifest.inputs.items()
+                    for name, digest in kept[key].items()
                     if name in stale or (name.partition("/")[0] in TABLES and current.get(name, ABSENT) != digest)
                 ]
                 if changed != stale.get(key, []):
@@ -343,6 +361,15 @@ class Store:
                 handle.write(str(os.getpid()))
                 handle.flush()
             yield
+
+
+def _is_expired(name: str, first: Mapping[str, date]) -> bool:
+    """Whether an input is of a night before the first that its layer keeps."""
+    table, _, night = name.partition("/")
+    declared = TABLES.get(table)
+    if declared is None or declared.is_kept or declared.layer not in first:
+        return False
+    return date.fromisoformat(night) < first[declared.layer]
 
 
 def window(night: date, n_nights: int) -> list[date]:
