@@ -22,7 +22,16 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parents[1]
 _REPEAT = 3
 _NOTHING: dict[str, Any] = {
-    **{"new": [], "also": [], "known": {}, "raw": {}, "feeds": {}, "feed_arrivals": [], "catalog": []},
+    **{
+        "new": [],
+        "also": [],
+        "frozen_before": "",
+        "known": {},
+        "raw": {},
+        "feeds": {},
+        "feed_arrivals": [],
+        "catalog": [],
+    },
     **{"events": {}, "history": {}, "deliveries": {}, "outcomes": {}, "projection": [], "segment_models": []},
 }
 _NO_DATA = 1  # exit code of the features job that found no events

@@ -25,8 +25,9 @@ def clean_events(engine: Engine, spec: dict[str, Any], shop: Shop, key: Pseudony
     """Writes out/events/<night>/ for every night that new arrivals tell of, and out/quarantine/<arrival>/.
 
     spec: `raw` {arrival: files}, `new` [arrivals to judge], `known` {judged arrival: {night: good lines}}, `also` [nights
-    to write in any case]. Returns `arrivals` {arrival: {headers, quarantined, nights, reasons, rows}} of the new ones and
-    `events` {night: {rows, n_bots, lines: {arrival: n}, kept: {arrival: n}}}.
+    to write in any case], `frozen_before` (nights before are not written). Returns `arrivals` {arrival: {headers,
+    quarantined, nights, reasons, rows}} of the new ones and `events` {night: {rows, n_bots, lines: {arrival: n},
+    kept: {arrival: n}}}.
     """
     source = shop.landing["events"]
     form = ev.load_format(source.connector)
@@ -39,6 +40,7 @@ def clean_events(engine: Engine, spec: dict[str, Any], shop: Shop, key: Pseudony
     arrivals = _account(engine, parsed, spec["new"])
     told = {**spec["known"], **{arrival: account["nights"] for arrival, account in arrivals.items()}}
     nights = sorted({night for arrival in spec["new"] for night in told[arrival]} | set(spec["also"]))
+    nights = [night for night in nights if night >= spec["frozen_before"]]
     earlier = [arrival for arrival in spec["known"] if not set(told[arrival]).isdisjoint(nights)]
     good = _good(parsed)
     if earlier:
