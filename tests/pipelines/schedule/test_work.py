@@ -123,7 +123,9 @@ def test_a_failed_audit_is_not_tried_again_and_its_pages_stand_in_the_log(
     assert caplog.messages[-1] == f"what broke, page by page: {pages}"
 
 
-@pytest.mark.parametrize("error", [WrongUseError("wrong use"), ConfigError("wrong configuration"), AuditError("broken")])
+@pytest.mark.parametrize(
+    "error", [WrongUseError("wrong use"), ConfigError("wrong configuration"), AuditError("broken")]
+)
 def test_what_trying_again_cannot_mend_fails_at_once_with_the_same_line(
     error: NightmarketError, told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +142,9 @@ def test_what_trying_again_cannot_mend_fails_at_once_with_the_same_line(
             task()
 
 
-@pytest.mark.parametrize("error", [StorageError("the disk is full"), JobError("spark_jobs.clean was killed by signal 9")])
+@pytest.mark.parametrize(
+    "error", [StorageError("the disk is full"), JobError("spark_jobs.clean was killed by signal 9")]
+)
 def test_what_may_mend_is_told_in_one_line_and_raised_for_a_retry(
     error: NightmarketError, told: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,7 +160,9 @@ def test_an_unknown_shop_fails_at_once_with_the_shops_that_there_are(told: Any) 
 
 
 def test_a_readout_without_a_report_says_what_to_run_first(told: Any) -> None:
-    with pytest.raises(NightmarketError, match="shop tiny: no night has a report yet; run nightly_marketing_tiny first"):
+    with pytest.raises(
+        NightmarketError, match="shop tiny: no night has a report yet; run nightly_marketing_tiny first"
+    ):
         work.read_out("tiny")
 
 
