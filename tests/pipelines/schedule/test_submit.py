@@ -88,5 +88,5 @@ def test_a_job_that_fails_there_is_told_by_the_cause_that_it_gave(asked: Path, t
 def test_a_submit_that_ends_before_the_job_began_is_told_with_its_last_words(asked: Path, tmp_path: Path) -> None:
     command = tmp_path / "bin" / "spark-submit"
     command.write_text("#!/bin/sh\necho 'no route to master' >&2\nexit 1\n")
-    with pytest.raises(JobError, match="spark_jobs.clean ended with 1: .*no route to master"):
+    with pytest.raises(JobError, match=r"spark_jobs.clean ended with 1: .*no route to master"):
         run(tmp_path, night="2000-01-01")

@@ -155,7 +155,7 @@ def test_what_may_mend_is_told_in_one_line_and_raised_for_a_retry(
 
 
 def test_an_unknown_shop_fails_at_once_with_the_shops_that_there_are(told: Any) -> None:
-    with pytest.raises(AirflowFailException, match="unknown shop 'nowhere': .*; known shops: tiny; add that file"):
+    with pytest.raises(AirflowFailException, match=r"unknown shop 'nowhere': .*; known shops: tiny; add that file"):
         work.read_out("nowhere")
 
 
