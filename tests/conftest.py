@@ -1,5 +1,6 @@
 """Whole nights for tests: a tiny simulated shop, its commands run cold (a process each) or warm (forks of one process)."""
 
+import atexit
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,11 @@ from tests.postgres import Postgres, find_binaries, running
 if not hasattr(sys.modules["__main__"], "__file__"):
     # A worker of pytest-xdist is `python -c`, where the audits' library cannot run.
     sys.modules["__main__"].__file__ = pytest.__file__
+
+# Airflow makes its home when it is imported, here and in children: not in that of who runs the tests.
+AIRFLOW_HOME = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, AIRFLOW_HOME, ignore_errors=True)
+os.environ |= {"AIRFLOW_HOME": AIRFLOW_HOME, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEY = "5e" * 32

@@ -4,10 +4,10 @@ NIGHTMARKET_WEBHOOK (an address that may hold a secret, so it is no setting in c
 {shop, night, dag, task, run_id, error, log}.
 """
 
+import http.client
 import json
 import logging
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
@@ -50,16 +50,24 @@ def tell_failure(shop: str, context: Mapping[str, Any]) -> None:
 
 def post(address: str, told: dict[str, str]) -> bool:
     """Sends one JSON object; False, and a warning without the address, where that failed."""
-    parts = urlsplit(address)
-    if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in _LOOPBACK):
+    if not _is_safe(address):
         _log.warning("NIGHTMARKET_WEBHOOK was not called: expected an https address, or http on loopback")
         return False
-    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-        address, json.dumps(told).encode(), {"Content-Type": "application/json"}
-    )
+    body, kind = json.dumps(told).encode(), {"Content-Type": "application/json"}
     try:
+        request = urllib.request.Request(address, body, kind)  # noqa: S310 - the scheme is checked above
         with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310
             return True
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
+    except OSError as error:
         _log.warning("NIGHTMARKET_WEBHOOK did not answer: %s", getattr(error, "reason", error))
+    except (http.client.HTTPException, ValueError) as error:  # their messages may quote the address
+        _log.warning("NIGHTMARKET_WEBHOOK did not answer: %s", type(error).__name__)
+    return False
+
+
+def _is_safe(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
         return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

@@ -86,8 +86,11 @@ def _store(shop: str) -> Store:
 
 
 def _inside(folder: Path, path: str) -> Path:
-    """Raises 404 for what leads out of the folder."""
-    found = (folder / path).resolve()
+    """Raises 404 for what leads out of the folder, and for what is not there."""
+    try:
+        found = (folder / path).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):  # also a null byte, and links in a circle
+        raise HTTPException(404, "no such page") from None
     if not found.is_relative_to(folder.resolve()):
         raise HTTPException(404, "no such page")
     return found

@@ -15,7 +15,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from pipelines.core.config import Shop, load_machine, load_shop
-from pipelines.core.errors import AuditError, NightmarketError, WrongUseError
+from pipelines.core.errors import AuditError, NightmarketError, NoDataError, WrongUseError
 from pipelines.schedule.names import record_id
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ def read_out(shop: str) -> dict[str, Any]:
 
     with _one_line():
         context = _open(shop)
-        return readout(context.store.nights("nightly_report")[-1], context)
+        reported = context.store.nights("nightly_report")
+        if not reported:
+            raise NoDataError(f"shop {shop}: no night has a report yet; run nightly_marketing_{shop} first")
+        return readout(reported[-1], context)
 
 
 def replay_quarantine(shop: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def under(name: str, prefixes: tuple[str, ...]) -> bool:
 
 
 def test_there_are_sources_to_look_at() -> None:
-    assert {"pipelines", "spark_jobs"} <= {path.relative_to(ROOT).parts[0] for path in FILES}
+    assert {"dags", "pipelines", "spark_jobs"} <= {path.relative_to(ROOT).parts[0] for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -64,6 +64,16 @@ def test_the_simulator_s_truth_is_told_to_evaluators_only(path: Path) -> None:
     if path.is_relative_to(ROOT / "pipelines" / "simulator"):
         return
     assert not [name for name in imports(path) if under(name, ("pipelines.simulator.truth",))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_only_the_schedule_knows_airflow(path: Path) -> None:
+    if path.is_relative_to(ROOT / "dags") or path.is_relative_to(ROOT / "pipelines" / "schedule"):
+        return
+    wrong = [name for name in imports(path) if under(name, ("airflow", "pipelines.schedule"))]
+    assert not wrong or wrong == ["pipelines.schedule.GPU_POOL"], (
+        f"{path.relative_to(ROOT)} imports {wrong}: a night runs without Airflow; move it to pipelines/schedule/"
+    )
 
 
 def test_importing_every_module_of_pipelines_loads_no_heavy_library() -> None:
