@@ -119,7 +119,8 @@ def _new_feeds(night: date, context: Context, config_hash: str) -> tuple[dict[st
     """Files per feed and arrival to read, and the arrivals to judge (again): what was told before is read with them."""
     store, shop = context.store, context.shop
     feeds = [feed for feed in shop.landing if feed != "events"]
-    arrivals = sorted({arrival for feed in feeds for arrival in store.nights(f"raw_{feed}")})
+    first = store.kept_from("raw")  # of arrivals before, raw_catalog alone is kept
+    arrivals = sorted({arrival for feed in feeds for arrival in store.nights(f"raw_{feed}") if arrival >= first})
     new = [
         arrival
         for arrival in arrivals
