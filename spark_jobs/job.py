@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipelines.core.errors import tell_cause
-from pipelines.core.sizing import EQUAL_BYTES, is_local
+from pipelines.core.sizing import EQUAL_BYTES, SHORT_LIVED_JVM, is_local
 from spark_jobs.session import Engine, open_engine
 
 _SMALL_INPUT_BYTES = 64 << 20
-# A JVM that lives for seconds spends them compiling: the quick compiler and collector halve its CPU time.
-_SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def paths(files: Sequence[str]) -> list[Path]:
@@ -29,7 +27,7 @@ def run_job(run: Callable[[Engine, dict[str, Any]], dict[str, Any]]) -> NoReturn
     out = Path(spec["out"])
     settings, n_bytes = dict(spec["engine"]), _input_bytes(spec)
     if settings["name"] == "spark" and is_local(settings["master"]) and n_bytes < _SMALL_INPUT_BYTES:
-        settings["conf"] = {"spark.driver.extraJavaOptions": f"{EQUAL_BYTES} {_SHORT_LIVED_JVM}", **settings["conf"]}
+        settings["conf"] = {"spark.driver.extraJavaOptions": f"{EQUAL_BYTES} {SHORT_LIVED_JVM}", **settings["conf"]}
     code = 0
     try:
         with open_engine(settings.pop("name"), Path(spec["work"]), n_bytes=n_bytes, **settings) as engine:

@@ -16,6 +16,8 @@ FILE_ROWS: Final = 500_000  # rows of one file: what one task sorts and writes
 GB_PER_CORE: Final = 2.0  # a task's rows, sort buffers and cache, and the Python process beside it that scores
 # Parquet's writer lists the encodings of a column in the order of identity hashes, which differ from JVM to JVM.
 EQUAL_BYTES: Final = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2"
+# A JVM that lives for seconds spends them compiling: the quick compiler and collector halve its CPU time.
+SHORT_LIVED_JVM: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _HEAP_SHARE: Final = 0.8  # of a process's memory; the rest is for Python, Arrow and Java's own needs
 _POLL_SECONDS: Final = 0.2
 

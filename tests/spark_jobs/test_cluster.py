@@ -143,7 +143,9 @@ def wait_for(look: Callable[[], Any], timeout_s: float = 120) -> Any:
 @pytest.fixture(scope="module")
 def cleaned(cluster: Cluster, landed: Path) -> tuple[Context, StageResult]:
     """The nights cleaned on the cluster."""
-    there = context(shutil.copytree(landed, landed.with_name("there")), cluster.machine(partitions=PARTITIONS))
+    there = context(
+        shutil.copytree(landed, landed.with_name("there")), cluster.machine(short_lived=True, partitions=PARTITIONS)
+    )
     return there, clean.run(LAST, there)
 
 
@@ -170,7 +172,7 @@ def test_both_workers_make_the_features_that_one_machine_makes(
     cluster: Cluster, alone: Context, tmp_path: Path
 ) -> None:
     shutil.copytree(alone.store.root, tmp_path / "root")
-    there = context(tmp_path / "root", cluster.machine(partitions=PARTITIONS))
+    there = context(tmp_path / "root", cluster.machine(short_lived=True, partitions=PARTITIONS))
     result = features.run(LAST, replace(there, force=True))
     assert_both_workers_did_it(cluster)
     assert_same_rows(result, there, alone)
@@ -178,7 +180,7 @@ def test_both_workers_make_the_features_that_one_machine_makes(
 
 def test_both_workers_score_what_one_machine_scores(cluster: Cluster, alone: Context, tmp_path: Path) -> None:
     shutil.copytree(alone.store.root, tmp_path / "root")
-    there = context(tmp_path / "root", cluster.machine(partitions=PARTITIONS))
+    there = context(tmp_path / "root", cluster.machine(short_lived=True, partitions=PARTITIONS))
     result = score.run(LAST, replace(there, force=True))
     assert_both_workers_did_it(cluster)
     assert_same_rows(result, there, alone)
@@ -188,24 +190,29 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_job_changes_no_byte(
     cleaned: tuple[Context, StageResult], landed: Path, tmp_path: Path
 ) -> None:
     with local_cluster(tmp_path / "spark") as cluster:
-        there = context(shutil.copytree(landed, tmp_path / "root"), cluster.machine(partitions=PARTITIONS))
+        there = context(
+            shutil.copytree(landed, tmp_path / "root"), cluster.machine(short_lived=True, partitions=PARTITIONS)
+        )
         seen: dict[str, Any] = {}
+        ended = threading.Event()
 
         def strike() -> None:
-            def far_enough() -> bool:
+            while not ended.wait(0.2):
                 logs = list(cluster.events.iterdir())
-                seen["log"] = events(logs[0]) if logs else []
-                n = sum(event["Event"] == "SparkListenerStageCompleted" for event in seen["log"])
-                return n >= ENOUGH_STAGES and len(tasks_of(seen["log"])) == 2
-
-            wait_for(far_enough)
-            seen["executors"] = cluster.executors(0)
-            seen["killed"] = cluster.kill_worker(0)
+                log = events(logs[0]) if logs else []
+                n_stages = sum(event["Event"] == "SparkListenerStageCompleted" for event in log)
+                if n_stages >= ENOUGH_STAGES and len(tasks_of(log)) == 2:
+                    seen.update(log=log, killed=cluster.kill_worker(0))
+                    return
 
         murderer = threading.Thread(target=strike)
         murderer.start()
-        result = clean.run(LAST, there)
-        murderer.join()
+        try:
+            result = clean.run(LAST, there)
+        finally:
+            ended.set()
+            murderer.join()
+        assert seen, "the job ended before both workers had done something"
         log = events(newest_log(cluster))
         wait_for(lambda: len(cluster.alive_workers()) == 1)
     assert len(seen["killed"]) == 2, "the worker and its executor"
@@ -236,7 +243,7 @@ def test_every_socket_of_the_cluster_listens_on_loopback_only(cluster: Cluster) 
 
 
 def test_a_job_that_no_worker_can_take_ends_in_one_line(cluster: Cluster, landed: Path, tmp_path: Path) -> None:
-    machine = cluster.machine(executor_wait_seconds=3).model_copy(update={"executor_cores": 64})
+    machine = cluster.machine(short_lived=True, executor_wait_seconds=3).model_copy(update={"executor_cores": 64})
     there = context(shutil.copytree(landed, tmp_path / "root"), machine)
     with pytest.raises(
         JobError, match=r"spark_jobs\.clean ended with 1: spark://127\.0\.0\.1:\d+ gave no executor of 64"
