@@ -31,7 +31,7 @@ class Spark(Engine):
 
         self.functions, self.window = functions, window
         self.partitions: int | None = settings["partitions"]
-        self.is_small = partitions_of(n_bytes) == 1
+        self.is_small = partitions_of(n_bytes) == 1  # then each of its tables is one file, and none is counted
         if settings["threads"] and settings["master"].startswith("local"):
             settings = {**settings, "master": f"local[{settings['threads']}]"}
         told = {
@@ -82,30 +82,29 @@ class Spark(Engine):
     ) -> int:
         written = folder.with_name(f"{folder.name}.spark")
         order = [self.functions.col(name).asc_nulls_first() for name in sort_by]
-        passing = False  # held for no longer than this takes
+        held = None  # for no longer than this takes
         if not clustered:
             if n_rows is None and not self.is_small:
-                passing = not frame.storageLevel.useMemory
-                frame = frame.persist() if passing else frame
+                held = None if frame.storageLevel.useMemory else frame.persist()
                 n_rows = frame.count()
-            held, frame = frame, self._into_ranges(frame, sort_by[0], n_rows or 0)
+            frame = self._into_ranges(frame, sort_by[0], n_rows or 0)
         frame.sortWithinPartitions(*order).write.parquet(str(written), mode="overwrite")
-        if passing:
+        if held is not None:
             held.unpersist()
         folder.mkdir(parents=True, exist_ok=True)
         # Spark names files by chance; ours are numbered by partition. Empty ones go, but for one that keeps the schema.
         import pyarrow.parquet as pq
 
-        n_rows, kept = 0, 0
+        n_written, kept = 0, 0
         files = sorted(written.glob("part-*.parquet"))
         for at, path in enumerate(files):
             n = pq.ParquetFile(path).metadata.num_rows
             if n or (at == len(files) - 1 and not kept):
                 path.rename(folder / f"part-{kept:05d}.parquet")
                 kept += 1
-                n_rows += n
+                n_written += n
         shutil.rmtree(written)
-        return n_rows
+        return n_written
 
     def _into_ranges(self, frame: DataFrame, key: str, n_rows: int) -> DataFrame:
         """One partition per file, in the order of `key`; rows of equal key stay together.
