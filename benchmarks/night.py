@@ -22,7 +22,16 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parents[1]
 _REPEAT = 3
 _NOTHING: dict[str, Any] = {
-    **{"new": [], "also": [], "known": {}, "raw": {}, "feeds": {}, "feed_arrivals": [], "catalog": []},
+    **{
+        "new": [],
+        "also": [],
+        "frozen_before": "",
+        "known": {},
+        "raw": {},
+        "feeds": {},
+        "feed_arrivals": [],
+        "catalog": [],
+    },
     **{"events": {}, "history": {}, "deliveries": {}, "outcomes": {}, "projection": [], "segment_models": []},
 }
 _NO_DATA = 1  # exit code of the features job that found no events
@@ -43,16 +52,11 @@ def run_night(shop: str, engine: str, root: Path) -> tuple[dict[str, Any], float
 def start_seconds(module: str, shop: str, engine: str, root: Path) -> float:
     """Median seconds from the launch of a job to its end, with nothing to do in between."""
     from pipelines.core.config import load_machine, load_shop
+    from pipelines.core.sizing import engine_spec
 
     out = root / "empty"
     out.mkdir(exist_ok=True)
-    machine = load_machine()
-    opened = {
-        "name": engine,
-        "threads": machine.threads,
-        "memory_gb": machine.memory_gb,
-        "partitions": machine.partitions,
-    }
+    opened = engine_spec(load_machine().model_copy(update={"engine": engine}))
     spec = {**_NOTHING, "engine": opened, "shop": load_shop(shop).model_dump(mode="json"), "root": str(root)}
     spec |= {"out": str(out), "work": str(out / "work"), "night": "2000-01-01"}
     (out / "spec.json").write_text(json.dumps(spec))

@@ -13,7 +13,7 @@ The champion is wrong although it was better: `nightmarket rollback TASK --shop 
 from airflow.sdk import DAG, AssetAny, dag, task
 
 from pipelines.core.config import Shop
-from pipelines.schedule import work
+from pipelines.schedule import GPU_QUEUE, work
 from pipelines.schedule.parts import Owner, Tag, by_hand, challenger, dag_per_shop, defaults
 from pipelines.schedule.review import ReviewOperator
 
@@ -34,11 +34,11 @@ def model_promotion(shop: Shop) -> DAG | None:
     def promotion() -> None:
         for model in shop.models.tasks:
 
-            @task(task_id=f"judge_{model}")
+            @task(task_id=f"judge_{model}", queue=GPU_QUEUE)
             def judge(model: str) -> dict:
                 return work.judge(model, shop.shop)
 
-            @task(task_id=f"promote_{model}")
+            @task(task_id=f"promote_{model}", queue=GPU_QUEUE)
             def promote(model: str) -> dict:
                 return work.judge(model, shop.shop)
 

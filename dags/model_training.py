@@ -11,7 +11,7 @@ champion goes on scoring.
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
 from pipelines.core.config import Shop
-from pipelines.schedule import GPU_POOL, work
+from pipelines.schedule import GPU_POOL, GPU_QUEUE, work
 from pipelines.schedule.parts import (
     TRAINING_AT,
     Owner,
@@ -43,7 +43,7 @@ def model_training(shop: Shop) -> DAG | None:
     def training() -> None:
         for model in shop.models.tasks:
 
-            @task(task_id=f"train_{model}", pool=GPU_POOL, outlets=[challenger(shop, model)])
+            @task(task_id=f"train_{model}", pool=GPU_POOL, queue=GPU_QUEUE, outlets=[challenger(shop, model)])
             def train(model: str) -> dict:
                 return work.train(model, shop.shop)
 

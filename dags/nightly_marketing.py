@@ -1,4 +1,5 @@
-"""Tomorrow's marketing plan of one shop, every night: land, clean, features, score, plan, publish, report.
+"""Tomorrow's marketing plan of one shop, every night: land, clean, features, score, plan, publish, report; then removes
+what the shop keeps no longer (`retain`).
 
 Runs at 02:00 of the shop's time zone for the day that ended at midnight. Any past night can be run again, in any order:
 *Trigger, Backfill* for many, *Clear* on a run for one. A night that is run again makes the same bytes, or marks the
@@ -60,16 +61,20 @@ def nightly_marketing(shop: Shop) -> DAG:
         def publish() -> dict:
             return work.run_stage("publish", shop.shop)
 
-        @task(outlets=[night_done(shop)])
+        @task
         def report() -> dict:
             return work.run_stage("report", shop.shop)
+
+        @task(outlets=[night_done(shop)])
+        def retain() -> dict:
+            return work.run_stage("retain", shop.shop)
 
         @task(outlets=[drift(shop)])
         def watch_drift() -> dict:
             return work.watch_drift(shop.shop)
 
         cleaned = clean()
-        chain(land(), cleaned, features(), score(), plan(), publish(), report())
+        chain(land(), cleaned, features(), score(), plan(), publish(), report(), retain())
         cleaned >> watch_drift()
 
     return night()

@@ -15,6 +15,7 @@ from pipelines.core.privacy import load_key
 from pipelines.core.storage import Store, window
 from pipelines.gates import gate
 from pipelines.launch import launch
+from pipelines.retain import refuse_expired
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of, engine_spec
 
 _FEEDS = ("reviews", "messages", "deliveries", "outcomes")
@@ -26,6 +27,7 @@ def run(night: date, context: Context) -> StageResult:
     Raises NoDataError where the night has no event, AccountingError where counts do not add up, AuditError.
     """
     shop, store = context.shop, context.store
+    refuse_expired(night, shop, store)
     result = judge(night, context)
     events = store.manifest("events", night)
     if events is None or events.rows == 0:
@@ -117,7 +119,8 @@ def _new_feeds(night: date, context: Context, config_hash: str) -> tuple[dict[st
     """Files per feed and arrival to read, and the arrivals to judge (again): what was told before is read with them."""
     store, shop = context.store, context.shop
     feeds = [feed for feed in shop.landing if feed != "events"]
-    arrivals = sorted({arrival for feed in feeds for arrival in store.nights(f"raw_{feed}")})
+    first = store.kept_from("raw")  # of arrivals before, raw_catalog alone is kept
+    arrivals = sorted({arrival for feed in feeds for arrival in store.nights(f"raw_{feed}") if arrival >= first})
     new = [
         arrival
         for arrival in arrivals
@@ -167,9 +170,16 @@ def _spec(night: date, context: Context, new: list[date], also: list[date]) -> d
             a: [str(path) for path in store.files("raw_events", [date.fromisoformat(a)])] for a in (*arrivals, *known)
         },
         "new": arrivals,
+        "frozen_before": _frozen_before(shop, store).isoformat(),
         "known": known,
         "also": [found.isoformat() for found in also],
     }
+
+
+def _frozen_before(shop: Shop, store: Store) -> date:
+    """Events of nights before are written no more: of what they were made of, some is kept no longer."""
+    clean = store.kept_from("clean")
+    return clean if shop.landing["events"].is_archive else max(clean, store.kept_from("raw"))
 
 
 def _staged_events(made: dict[str, Any], store: Store, staging: Path, config_hash: str) -> list[Staged]:

@@ -359,6 +359,57 @@ def down(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def erase(
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--user", help="A customer's id, may be repeated; '-' reads ids, one a line, from standard input."
+        ),
+    ] = None,
+    shop: ShopOption = "demo",
+    later: Annotated[
+        bool, typer.Option("--later", help="Only write the request down and print its name, for `--request`.")
+    ] = False,
+    request: Annotated[
+        str | None, typer.Option("--request", help="Carry out the request that `--later` has printed.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase customers from all tables, files, plans and models' examples, and keep them out for ever.
+
+    Prints the certificate: what was erased, and which models learnt from them and have to be trained again. Prefer
+    `--user -`: what stands on the command line can be seen by others. Safe to repeat; killed, the same call goes on.
+    """
+    from pipelines import erase as erasing
+    from pipelines.show import RichProgress, certificate_table
+
+    if (request is None) == (not user):
+        raise WrongUseError("name the customers with --user, or a request with --request")
+    progress = RichProgress()
+    context = erasing.open_erasure(load_shop(shop), load_machine(), note=progress.note)
+    name = request or erasing.request(_ids(user or []), context.store)
+    if later:
+        progress.close()
+        _print_json({"request": name}) if as_json else print(name)
+        return
+    progress.stage("erase")
+    try:
+        certificate = erasing.run_request(name, context)
+    finally:
+        progress.close()
+    if as_json:
+        _print_json(certificate)
+        return
+    Console().print(certificate_table(certificate))
+    print(f"certificate: {erasing.certificate_file(name, context.store)}")
+
+
+def _ids(users: list[str]) -> list[str]:
+    """The ids of the command line; '-' stands for those on standard input."""
+    return [one for user in users for one in (sys.stdin.read().splitlines() if user == "-" else [user])]
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check Python, Java, disk, ports and configuration, and say what to do."""
     from pipelines.doctor import examine, findings_table

@@ -27,8 +27,9 @@ def run(night: date, context: Context) -> StageResult:
         raise NoDataError(
             f"shop {context.shop.shop}, night {night}: no events to make features of; land and clean them first"
         )
+    first = context.shop.first_runnable(context.store.kept_from("clean"))
     for anchor in anchors(nights, night):
-        if anchor != night:
+        if first <= anchor != night:  # models of anchors before are kept as they are: their events are kept no longer
             _make(anchor, nights, context, result, only_models=True)
     _make(night, nights, context, result)
     return result

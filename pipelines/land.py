@@ -20,7 +20,10 @@ from typing import IO, TYPE_CHECKING
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Cleaning, Machine, Shop, Source
 from pipelines.core.errors import LandingError
-from pipelines.core.storage import Store, file_hash, window
+from pipelines.core.storage import Manifest, Store, file_hash, window
+from pipelines.keep_out import Ledger, load_ledger
+from pipelines.retain import refuse_expired
+from pipelines.scrub import is_own, scrub, scrub_states
 from pipelines.stage import Staged, StageResult, audit_and_publish, digest_of
 
 if TYPE_CHECKING:
@@ -59,10 +62,17 @@ def run(
             f"landing folder {folder} is missing; "
             f"name one with --landing or landing_folder in conf/shops/{shop.shop}.yaml"
         )
+    refuse_expired(night, shop, store)
+    kept_from = store.kept_from("raw")
+    ledger = load_ledger(store)
+    if ledger and is_own(folder, store):
+        _scrub_states(folder, store, ledger, shop)
     arrivals: dict[str, list[date]] = {}
     n_files = n_lines = 0
     for feed, source in shop.landing.items():
         for arrival in arrivals_of(shop, feed, night):
+            if arrival < kept_from:
+                continue  # it was removed for its age, and what was made of it stays as it is
             files = find(folder, source, arrival)
             table = f"raw_{feed}"
             if not files:
@@ -80,15 +90,26 @@ def run(
             if progress:
                 progress(f"{feed} {arrival}")
             with store.staging() as staging:
-                rows = _write_lines(staging / table, arrival, folder, files, shop.cleaning)
+                scrubbed = _scrub(files, folder, source, ledger, staging) if ledger and is_own(folder, store) else {}
+                inputs |= _hashes(staging / "landing", [aside for aside, _ in scrubbed.values()])
+                if scrubbed and not force and store.is_current(table, arrival, inputs, config_hash):
+                    _replace(scrubbed)  # an old file that has come back
+                    continue
+                read = {path: aside for path, (aside, _) in scrubbed.items()}
+                rows, n_erased = _write_lines(
+                    staging / table, arrival, folder, files, shop.cleaning, read, ledger, source.connector
+                )
+                n_erased += sum(n for _, n in scrubbed.values())
                 for path, before, after in zip(files, stamps, _stamps(files), strict=True):
                     if before != after:
                         raise LandingError(
                             f"{path}: changed while it was read; nothing of it was landed; "
                             "run again once it has arrived whole"
                         )
-                staged = Staged(table, arrival, staging / table, rows, inputs, config_hash)
+                counts = _erased_counts(store.manifest(table, arrival), inputs, n_erased)
+                staged = Staged(table, arrival, staging / table, rows, inputs, config_hash, counts)
                 audit_and_publish([staged], store, machine, StageResult("land"))
+                _replace(scrubbed)  # what was published tells of these already
             n_files += len(files)
             n_lines += rows
     if "events" not in arrivals:
@@ -164,8 +185,52 @@ def _stamps(files: list[Path]) -> list[tuple[int, int, int]]:
     return stamps
 
 
-def _write_lines(folder: Path, arrival: date, landing: Path, files: list[Path], cleaning: Cleaning) -> int:
-    """One Parquet file of all lines, in order of file and line; returns the number of lines."""
+def _scrub(
+    files: list[Path], landing: Path, source: Source, ledger: Ledger, staging: Path
+) -> dict[Path, tuple[Path, int]]:
+    """Files that hold lines of erased customers -> what takes their place, and how many lines go."""
+    found = {}
+    for path in files:
+        aside = staging / "landing" / path.relative_to(landing)
+        with _reading(path):
+            n = scrub(path, aside, ledger, source.connector, lambda member: not _is_hidden(member.split("/")))
+        if n:
+            found[path] = (aside, n)
+    return found
+
+
+def _scrub_states(landing: Path, store: Store, ledger: Ledger, shop: Shop) -> None:
+    """The demo shop goes on holding back lines of customers whom it does not know to be erased."""
+    with store.staging() as staging:
+        _replace(scrub_states(landing, staging, ledger, shop.landing["events"].connector))
+
+
+def _replace(scrubbed: dict[Path, tuple[Path, int]]) -> None:
+    for path, (aside, _) in scrubbed.items():
+        aside.replace(path)
+
+
+def _erased_counts(before: Manifest | None, inputs: dict[str, str], n_erased: int) -> dict[str, int]:
+    """How many lines of erased customers the files of this arrival held: also those that were taken out of them before."""
+    if before and before.inputs == inputs:
+        n_erased = max(n_erased, before.counts.get("erased", 0))
+    return {"erased": n_erased} if n_erased else {}
+
+
+def _write_lines(
+    folder: Path,
+    arrival: date,
+    landing: Path,
+    files: list[Path],
+    cleaning: Cleaning,
+    scrubbed: dict[Path, Path],
+    ledger: Ledger | None,
+    connector: str,
+) -> tuple[int, int]:
+    """One Parquet file of all lines but those of erased customers, in order of file and line; returns how many of each.
+
+    `scrubbed`: what is read in place of a file.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -180,7 +245,7 @@ def _write_lines(folder: Path, arrival: date, landing: Path, files: list[Path], 
         ]
     )
     folder.mkdir(parents=True)
-    n_rows = 0
+    n_rows = n_erased = 0
     with pq.ParquetWriter(
         folder / "part-00000.parquet",
         schema,
@@ -190,25 +255,31 @@ def _write_lines(folder: Path, arrival: date, landing: Path, files: list[Path], 
         write_statistics=[C.SOURCE_FILE, C.LINE_NUMBER, C.FAULT],
     ) as writer:
         for path in files:
-            for name, stream in _streams(path, path.relative_to(landing).as_posix()):
+            for name, stream in _streams(scrubbed.get(path, path), path.relative_to(landing).as_posix()):
                 line_number = 1
                 for texts, faults in _blocks(stream, path, cleaning):
+                    numbers = pa.array(np.arange(line_number, line_number + len(texts), dtype=np.int64))
+                    line_number += len(texts)
+                    if ledger:
+                        kept = pa.array(~ledger.mine(texts, connector))
+                        n_erased += len(texts)
+                        texts, faults, numbers = texts.filter(kept), faults.filter(kept), numbers.filter(kept)
+                        n_erased -= len(texts)
                     n = len(texts)
                     writer.write_batch(
                         pa.record_batch(
                             [
                                 pa.repeat(pa.scalar(arrival.isoformat()), n),
                                 pa.repeat(pa.scalar(name), n),
-                                pa.array(np.arange(line_number, line_number + n, dtype=np.int64)),
+                                numbers,
                                 texts,
                                 faults,
                             ],
                             schema=schema,
                         )
                     )
-                    line_number += n
                     n_rows += n
-    return n_rows
+    return n_rows, n_erased
 
 
 def _streams(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import accounting, clean, features, land, learn, plan, publish, report, score
+from pipelines import accounting, clean, features, land, learn, plan, publish, report, retain, score
 from pipelines.audit import build_docs, warm_up
 from pipelines.audit_results import keep, kept_since_built
 from pipelines.core.config import PROJECT, Machine, Shop
@@ -85,7 +85,7 @@ def _land(night: date, context: Context) -> StageResult:
     return StageResult("land", counts=counts, n_made=counts.pop("made"))
 
 
-_WITHOUT_AUDIT = ("learn", "publish")
+_WITHOUT_AUDIT = ("learn", "publish", "retain")
 # A stage is looked up when it runs, so that a test can put another in its place.
 _WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "land": lambda night, context: _land(night, context),
@@ -96,6 +96,7 @@ _WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "plan": lambda night, context: plan.run(night, context),
     "publish": lambda night, context: publish.run(night, context),
     "report": lambda night, context: report.run(night, context),
+    "retain": lambda night, context: retain.run(night, context),
 }
 
 

@@ -5,7 +5,7 @@
 
 Both models predict the same nights, which neither has seen (training/judge.py); pipelines/strategy/judgement.py compares.
 Verdict and reasons become tags and the last part of the model card. The alias moves only where every check passed; a tie
-keeps the champion.
+keeps the champion, unless that one learnt from a customer who was erased since.
 """
 
 import json
@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from pipelines.core.config import Models
 from pipelines.core.errors import NoDataError, RegistryError
-from pipelines.core.registry import CHALLENGER, CHAMPION, LINEAGE_FILE, MAX_TEXT, Registry, Version
+from pipelines.core.registry import CHALLENGER, CHAMPION, LINEAGE_FILE, MAX_TEXT, RETRAIN, Registry, Version
 from pipelines.core.storage import ABSENT, Store
+from pipelines.core.tables import TABLES
 from pipelines.launch import launch
 from pipelines.stage import Context
 from pipelines.strategy.judgement import Finding, Interval, judge_calibration, judge_metric, judge_segments
@@ -69,7 +70,7 @@ def promote(task: str, night: date, context: Context, version: str | None = None
         context.progress(f"judging {challenger} against {champion}")
         found = _judge(task, challenger, champion, context)
         card = found["card"]
-        findings = judged_findings(found, context.shop.models) + findings
+        findings = judged_findings(found, context.shop.models, tie_is_enough=RETRAIN in champion.tags) + findings
         if all(finding.passed for finding in findings) and task in context.shop.models.needs_review:
             findings.append(_review(challenger))
     failed = [finding for finding in findings if not finding.passed]
@@ -95,7 +96,7 @@ def rollback(task: str, context: Context) -> dict[str, str]:
     return {"name": restored.name, "champion": restored.version, "rolled_back": dethroned.version}
 
 
-def judged_findings(found: dict[str, Any], models: Models) -> list[Finding]:
+def judged_findings(found: dict[str, Any], models: Models, *, tie_is_enough: bool = False) -> list[Finding]:
     """What the result of training.judge says about the challenger: metric, calibration, segments, latency, size."""
 
     def interval(told: dict[str, Any]) -> Interval:
@@ -105,7 +106,7 @@ def judged_findings(found: dict[str, Any], models: Models) -> list[Finding]:
     better = found["higher_is_better"][metric]
     seconds, size = found["speed"]["challenger"]["seconds_per_row"], found["speed"]["challenger"]["size_mb"]
     return [
-        judge_metric(metric, interval(differences[metric]), higher_is_better=better),
+        judge_metric(metric, interval(differences[metric]), higher_is_better=better, tie_is_enough=tie_is_enough),
         judge_calibration(
             {
                 name: interval(told)
@@ -170,6 +171,10 @@ def _before_judging(challenger: Version, champion: Version, night: date, context
         found.append(Finding("order", False, f"{champion} was promoted for a later night, {later}"))
     if challenger.tags.get("verdict") == ROLLED_BACK:
         found.append(Finding("rollback", False, f"{challenger} was champion and was rolled back; train a new one"))
+    if RETRAIN in challenger.tags:
+        found.append(
+            Finding("erasure", False, f"{challenger} learnt from a customer who was erased since; train a new one")
+        )
     last, most = challenger.night("data_last") or date.min, context.shop.models.max_data_age_nights
     age = (night - last).days
     found.append(Finding("age", age <= most, f"its data ends {age} nights ago, at most {most} (max_data_age_nights)"))
@@ -184,6 +189,8 @@ def _audits(challenger: Version, store: Store, registry: Registry) -> Finding:
     for name in sorted(name for name, digest in lineage.items() if digest != ABSENT):
         table, _, night = name.partition("/")
         manifest = store.manifest(table, date.fromisoformat(night))
+        if manifest is None and date.fromisoformat(night) < store.kept_from(TABLES[table].layer):
+            continue  # it passed before it was published, and is kept no longer
         n_read += 1
         if manifest is None or not manifest.audit.get("success"):
             bad.append(name)

@@ -132,6 +132,24 @@ def readout_tables(told: dict[str, Any]) -> list[Any]:
     return parts
 
 
+def certificate_table(certificate: dict[str, Any]) -> Table:
+    """What an erasure took out of what, and what it leaves to do."""
+    table = Table(title=f"erasure {certificate['certificate']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("customers", f"{certificate['customers_asked']:,}")
+    for kind, n in (certificate["rows"] | certificate["files"]).items():
+        table.add_row(kind.replace("_", " "), f"{n:,}")
+    if not certificate["rows"] and not certificate["files"]:
+        table.add_row("found", "nothing: the store held nothing of them; they are kept out from now on")
+    for model in certificate["models"]:
+        alias = f" ({model['alias']})" if model["alias"] else ""
+        table.add_row("train again", f"{model['name']} version {model['version']}{alias}")
+    for text in certificate["left_to_the_shop"]:
+        table.add_row("left to the shop", text)
+    return table
+
+
 def next_steps(summary: dict[str, Any], last_night: date | None) -> str:
     """What a person may do now. `last_night`: of an archive; None for a shop that goes on."""
     lines = [f"Report: {summary['report']}"]

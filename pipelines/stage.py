@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pipelines.core import sizing
 from pipelines.core.config import Machine, Settings, Shop
 from pipelines.core.errors import AuditError
 from pipelines.core.storage import Manifest, Store
@@ -116,20 +117,10 @@ def _spark_session(machine: Machine) -> Any:
     """For audits of partitions that outgrow one machine's memory."""
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master(machine.spark_master).appName("nightmarket audit")
-    for key, value in {"spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC", **machine.spark_conf}.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+    spec = sizing.engine_spec(machine)
+    return sizing.build_session(SparkSession.builder.appName("nightmarket audit"), spec, sizing.spark_settings(spec))
 
 
-def engine_spec(context: Context, threads: int | None = None) -> dict[str, Any]:
+def engine_spec(context: Context) -> dict[str, Any]:
     """The `engine` entry of a job's spec."""
-    machine = context.machine
-    return {
-        "name": machine.engine,
-        "threads": machine.threads if threads is None else threads,
-        "memory_gb": machine.memory_gb,
-        "partitions": machine.partitions,
-        "master": machine.spark_master,
-        "conf": machine.spark_conf,
-    }
+    return sizing.engine_spec(context.machine)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pipelines import features
 from pipelines.core.errors import NoDataError, WrongUseError
-from pipelines.core.registry import LINEAGE_FILE, Registry, Version, training_digest
+from pipelines.core.registry import LINEAGE_FILE, RETRAIN, Registry, Version, training_digest
 from pipelines.core.storage import Store, sources_digest
 from pipelines.launch import launch
 from pipelines.stage import Context, digest_of
@@ -69,7 +69,7 @@ def split(task: str, night: date, context: Context) -> dict[str, list[date]]:
     """Nights with data up to `night`: "judged" the newest, "valid" before, "train" before. Raises NoDataError."""
     check_task(task)
     models, store, table = context.shop.models, context.store, SOURCES[task]
-    known = [one for one in store.nights(table) if one <= night]
+    known = [one for one in store.nights(table) if store.kept_from("clean") <= one <= night]
     found = [one for one in known if (manifest := store.manifest(table, one)) and manifest.rows]
     held = models.judged_nights + models.valid_nights
     if len(found) <= held:
@@ -85,10 +85,16 @@ def split(task: str, night: date, context: Context) -> dict[str, list[date]]:
 
 
 def is_due(task: str, night: date, context: Context) -> bool:
-    """True on anchor nights (the first of each week) and where the night has no champion. Raises RegistryError."""
-    return (
-        night in features.anchors(context.store.nights("events"), night)
-        or registry_of(context).champion(task, night) is None
+    """True on anchor nights (the first of each week), where the night has no champion, and where the champion learnt from
+    a customer who was erased since and nothing was trained after that. Raises RegistryError."""
+    if night in features.anchors(context.store.nights("events"), night):
+        return True
+    registry = registry_of(context)
+    champion = registry.champion(task, night)
+    if champion is None:
+        return True
+    return RETRAIN in champion.tags and all(
+        RETRAIN in version.tags for version in registry.versions(task, role="challenger")
     )
 
 

@@ -25,8 +25,9 @@ def clean_events(engine: Engine, spec: dict[str, Any], shop: Shop, key: Pseudony
     """Writes out/events/<night>/ for every night that new arrivals tell of, and out/quarantine/<arrival>/.
 
     spec: `raw` {arrival: files}, `new` [arrivals to judge], `known` {judged arrival: {night: good lines}}, `also` [nights
-    to write in any case]. Returns `arrivals` {arrival: {headers, quarantined, nights, reasons, rows}} of the new ones and
-    `events` {night: {rows, n_bots, lines: {arrival: n}, kept: {arrival: n}}}.
+    to write in any case], `frozen_before` (nights before are not written). Returns `arrivals` {arrival: {headers,
+    quarantined, nights, reasons, rows}} of the new ones and `events` {night: {rows, n_bots, lines: {arrival: n},
+    kept: {arrival: n}}}.
     """
     source = shop.landing["events"]
     form = ev.load_format(source.connector)
@@ -39,16 +40,18 @@ def clean_events(engine: Engine, spec: dict[str, Any], shop: Shop, key: Pseudony
     arrivals = _account(engine, parsed, spec["new"])
     told = {**spec["known"], **{arrival: account["nights"] for arrival, account in arrivals.items()}}
     nights = sorted({night for arrival in spec["new"] for night in told[arrival]} | set(spec["also"]))
+    nights = [night for night in nights if night >= spec["frozen_before"]]
     earlier = [arrival for arrival in spec["known"] if not set(told[arrival]).isdisjoint(nights)]
     good = _good(parsed)
     if earlier:
         good = good.unionByName(_good(parse(earlier)[1]))
-    written = _write_nights(engine, good, form.names, nights, shop, key, out)
-    for night, counts in written.items():
-        counts["lines"] = {arrival: told[arrival][night] for arrival in sorted(told) if night in told[arrival]}
+    lines_of = {night: {a: told[a][night] for a in sorted(told) if night in told[a]} for night in nights}
+    written = _write_nights(engine, good, form.names, lines_of, shop, key, out)
     for arrival in spec["new"]:
         bad = ev.quarantined(parsed.filter(F.col(C.ARRIVAL) == arrival), lines, shop.cleaning.max_quarantine_chars)
-        arrivals[arrival]["rows"] = engine.write(bad, out / "quarantine" / arrival, TABLES["quarantine"].sort_by)
+        arrivals[arrival]["rows"] = engine.write(
+            bad, out / "quarantine" / arrival, TABLES["quarantine"].sort_by, n_rows=arrivals[arrival]["quarantined"]
+        )
     return {"arrivals": arrivals, "events": written}
 
 
@@ -57,12 +60,24 @@ def _good(parsed: DataFrame) -> DataFrame:
 
 
 def _write_nights(
-    engine: Engine, good: DataFrame, names: tuple[str, ...], nights: list[str], shop: Shop, key: PseudonymKey, out: Path
+    engine: Engine,
+    good: DataFrame,
+    names: tuple[str, ...],
+    lines: dict[str, dict[str, int]],
+    shop: Shop,
+    key: PseudonymKey,
+    out: Path,
 ) -> dict[str, Any]:
-    """All nights go through together, brought together by user once; only the writing is night by night."""
-    if not nights:
+    """All nights go through together, brought together by user once; only the writing is night by night.
+
+    `lines`: night -> arrival -> good lines that tell of it.
+    """
+    if not lines:
         return {}
-    events = ev.drop_duplicates(engine.cluster(good.filter(F.col(C.NIGHT).isin(*nights)), C.USER_ID))
+    nights = list(lines)
+    n_lines = {night: sum(lines[night].values()) for night in nights}
+    mine = good.filter(F.col(C.NIGHT).isin(*nights))
+    events = ev.drop_duplicates(engine.cluster(mine, C.USER_ID, max(n_lines.values())))
     if C.EVENT_ID in names:
         events = ev.drop_resent(events)
     events = engine.hold(events)
@@ -75,9 +90,11 @@ def _write_nights(
     table = TABLES["events"]
     written: dict[str, Any] = {}
     for night in nights:
-        of_night = frame.filter(F.col(C.NIGHT) == night).select(*table.columns)
-        rows = engine.write(of_night, out / "events" / night, table.sort_by, clustered=True)
-        written[night] = {"rows": rows, "n_bots": 0, "n_bot_events": 0, "kept": {}}
+        of_night = frame.filter(F.col(C.NIGHT) == night)
+        if len(nights) > 1:  # a night's files follow from its own lines, whatever was cleaned beside it
+            of_night = engine.cluster(of_night, C.USER_ID, n_lines[night])
+        rows = engine.write(of_night.select(*table.columns), out / "events" / night, table.sort_by, clustered=True)
+        written[night] = {"rows": rows, "n_bots": 0, "n_bot_events": 0, "kept": {}, "lines": lines[night]}
     n = F.count(F.lit(1)).alias("n")
     robotic = events.join(bots, on=[C.NIGHT, C.USER_ID], how="inner").groupBy(C.NIGHT, C.USER_ID).agg(n)
     for row in engine.fetch(robotic):

@@ -149,7 +149,7 @@ def pseudonyms(events: DataFrame, key: PseudonymKey) -> DataFrame:
 
 
 def finish(events: DataFrame, bots: DataFrame, users: DataFrame) -> DataFrame:
-    """The columns of table `events`, in order, and the night."""
+    """The columns of table `events`, in order, before them the night and the user id."""
     own = F.concat_ws(
         "-", F.substring(F.col(C.USER_KEY), 1, 16), F.col(C.NIGHT), F.col("session_number").cast("string")
     )
@@ -167,7 +167,9 @@ def finish(events: DataFrame, bots: DataFrame, users: DataFrame) -> DataFrame:
     def column(name: str, kind: str) -> Column:
         return made[name] if name in made else F.col(name) if name in joined.columns else F.lit(None).cast(kind)
 
-    return joined.select(C.NIGHT, *[column(name, kind).alias(name) for name, kind in TABLES["events"].columns.items()])
+    return joined.select(
+        C.NIGHT, C.USER_ID, *[column(name, kind).alias(name) for name, kind in TABLES["events"].columns.items()]
+    )
 
 
 def quarantined(parsed: DataFrame, lines: DataFrame, max_chars: int) -> DataFrame:

@@ -7,6 +7,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop
 from pipelines.core.privacy import PseudonymKey
@@ -92,12 +94,15 @@ def clean_feeds(
                 continue  # written by clean_catalog: a product is known from all that arrived before
             mine = kept.filter(F.col(C.ARRIVAL) == arrival)
             users = pseudonyms(mine, key) if C.USER_ID in parsed.columns else None
-            rows = engine.write(to_table(mine, feed, users), out / feed / arrival, TABLES[feed].sort_by)
+            rows = engine.write(
+                to_table(mine, feed, users), out / feed / arrival, TABLES[feed].sort_by, n_rows=n - n_bad
+            )
             accounting[arrival][feed] |= {"rows": rows, "duplicate": n - n_bad - rows}
     rejected = engine.hold(reduce(lambda left, right: left.unionByName(right), bad))
     for arrival in new:
         of_arrival = rejected.filter(F.col(C.ARRIVAL) == arrival)
-        engine.write(of_arrival, out / "feed_quarantine" / arrival, TABLES["feed_quarantine"].sort_by)
+        n_bad = sum(counts["quarantined"] for counts in accounting[arrival].values())
+        engine.write(of_arrival, out / "feed_quarantine" / arrival, TABLES["feed_quarantine"].sort_by, n_rows=n_bad)
     return accounting
 
 
@@ -112,7 +117,7 @@ def _rejected(parsed: DataFrame, lines: DataFrame, max_chars: int) -> DataFrame:
 def clean_catalog(engine: Engine, files: list[Path], shop: Shop, night: str, out: Path) -> dict[str, Any]:
     """Writes out/catalog/<night>/: every product as last told in `files`, all that arrived by the night."""
     parsed = parse_feed(engine.read(files), "catalog", shop)
-    rows = engine.write(
-        to_table(newest(parsed, C.ITEM_ID), "catalog", None), out / "catalog" / night, TABLES["catalog"].sort_by
-    )
+    table = to_table(newest(parsed, C.ITEM_ID), "catalog", None)
+    n_lines = sum(pq.read_metadata(path).num_rows for path in files)
+    rows = engine.write(table, out / "catalog" / night, TABLES["catalog"].sort_by, n_rows=n_lines)
     return {"rows": rows}

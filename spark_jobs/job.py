@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipelines.core.errors import tell_cause
-from spark_jobs.session import EQUAL_BYTES, Engine, open_engine
+from pipelines.core.sizing import EQUAL_BYTES, SHORT_LIVED_JVM, is_local
+from spark_jobs.session import Engine, open_engine
 
 _SMALL_INPUT_BYTES = 64 << 20
-# A JVM that lives for seconds spends them compiling: the quick compiler and collector halve its CPU time.
-_SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def paths(files: Sequence[str]) -> list[Path]:
@@ -26,12 +25,12 @@ def run_job(run: Callable[[Engine, dict[str, Any]], dict[str, Any]]) -> NoReturn
     parser.add_argument("spec", type=Path, help="JSON file that says what to read and where to write")
     spec = json.loads(parser.parse_args().spec.read_text())
     out = Path(spec["out"])
-    settings = dict(spec["engine"])
-    if settings["name"] == "spark" and _input_bytes(spec) < _SMALL_INPUT_BYTES:
-        settings["conf"] = {"spark.driver.extraJavaOptions": f"{EQUAL_BYTES} {_SHORT_LIVED_JVM}", **settings["conf"]}
+    settings, n_bytes = dict(spec["engine"]), _input_bytes(spec)
+    if settings["name"] == "spark" and is_local(settings["master"]) and n_bytes < _SMALL_INPUT_BYTES:
+        settings["conf"] = {"spark.driver.extraJavaOptions": f"{EQUAL_BYTES} {SHORT_LIVED_JVM}", **settings["conf"]}
     code = 0
     try:
-        with open_engine(settings.pop("name"), Path(spec["work"]), **settings) as engine:
+        with open_engine(settings.pop("name"), Path(spec["work"]), n_bytes=n_bytes, **settings) as engine:
             result = run(engine, spec)
         (out / "result.json").write_text(json.dumps(result, sort_keys=True))
     except Exception as error:

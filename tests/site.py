@@ -1,13 +1,15 @@
 """Airflow and MLflow as `nightmarket up` starts them, from a copy of the project so that a test may change it, and a real
 browser to look at their pages."""
 
+import hashlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +18,9 @@ from typing import Any
 import pytest
 
 from pipelines.servers.client import AirflowClient
-from tests.conftest import KEY, PROJECT
+from tests.conftest import KEY, LAYERS, PROJECT
 
+DAG = "nightly_marketing_tiny"
 SOURCES = ("dags", "pipelines", "spark_jobs", "training", "great_expectations")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -118,3 +121,22 @@ def find_browser() -> str:
     if found is None:
         pytest.skip("no chromium here: apt-get install chromium")
     return found
+
+
+def published(root: Path, shop: str = "tiny") -> dict[str, str]:
+    """SHA-256 of every published file, manifests too, by its path."""
+    return {
+        path.relative_to(root / shop).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for layer in LAYERS
+        for path in sorted((root / shop / layer).rglob("*"))
+        if path.is_file() and "failing_rows" not in path.parts and "audits" not in path.parts
+    }
+
+
+def until(found: Callable[[], Any], seconds: float = 120) -> Any:
+    """Waits for something true."""
+    deadline = time.monotonic() + seconds
+    while not (it := found()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+    return it

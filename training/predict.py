@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import Shop
+from pipelines.core.sizing import build_session, files_of, spark_settings
 from pipelines.core.storage import Store
 from pipelines.core.tables import DOUBLE, STRING, TABLES
 from pipelines.strategy.candidates import Candidate, candidates
@@ -29,6 +30,7 @@ from training.task import Fitting
 from training.tasks.effect import TASK, EffectModel, profiles_of
 
 TABLE = "strategy_scores"
+_RANGE = "range"  # of customers, by key: what one task scores and writes
 BLOCK = 4_096  # customers: with 72 strategies, some 50 MB of scores
 SCHEMA = pa.schema(
     [(name, {STRING: pa.string(), DOUBLE: pa.float64()}[kind]) for name, kind in TABLES[TABLE].columns.items()]
@@ -102,25 +104,18 @@ def _on_spark(
     """The same function in mapInArrow; each task writes its own range of customers."""
     from pyspark.sql import SparkSession
 
-    if engine["master"].startswith("local"):
-        os.environ["PYSPARK_PYTHON"] = sys.executable  # else the first python3 on the path would score
-    builder = SparkSession.builder.master(engine["master"]).appName("nightmarket score")
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        **engine["conf"],
-    }
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    session = builder.getOrCreate()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the first python3 on the path would score
+    session = build_session(SparkSession.builder.appName("nightmarket score"), engine, spark_settings(engine))
     try:
-        frame = session.createDataFrame(profiles).repartitionByRange(engine["partitions"], C.USER_KEY)
+        n_files = engine["partitions"] or files_of(profiles.num_rows * len(strategies))
+        ranges = pa.array(np.arange(profiles.num_rows) * n_files // max(profiles.num_rows, 1), pa.int32())
+        frame = session.createDataFrame(profiles.append_column(_RANGE, ranges)).repartitionById(n_files, _RANGE)
         types = ", ".join(f"{column} {kind}" for column, kind in TABLES[TABLE].columns.items())
-        scored = frame.mapInArrow(lambda batches: score_blocks(model, strategies, name, version, batches), types)
+        scored = frame.drop(_RANGE).mapInArrow(
+            lambda batches: score_blocks(model, strategies, name, version, batches), types
+        )
         parts = folder / "spark"
-        scored.sortWithinPartitions(C.USER_KEY, C.STRATEGY_ID).write.option("compression", "zstd").parquet(str(parts))
+        scored.sortWithinPartitions(C.USER_KEY, C.STRATEGY_ID).write.parquet(str(parts))
         for number, part in enumerate(sorted(parts.glob("part-*.parquet"))):
             part.replace(folder / f"part-{number:05d}.parquet")
         shutil.rmtree(parts)

@@ -52,18 +52,20 @@ def _ours(engine_name: str, csv: Path, out: Path, memory_gb: float) -> None:
     source = Source(connector="bench", pattern="*.csv", first_night=night, last_night=night)
     shop = Shop(shop="bench", landing={"events": source})
     n_lines = land._write_lines(out / "raw", night, csv.parent, [csv], shop.cleaning)
-    with open_engine(engine_name, out / "work", threads=THREADS, memory_gb=memory_gb) as engine:
-        lines = engine.read([out / "raw" / "part-00000.parquet"])
+    raw = out / "raw" / "part-00000.parquet"
+    n_bytes = raw.stat().st_size
+    with open_engine(engine_name, out / "work", n_bytes=n_bytes, threads=THREADS, memory_gb=memory_gb) as engine:
+        lines = engine.read([raw])
         parsed = engine.hold(ev.parse_events(lines, form, source, shop))
         counted = engine.fetch(parsed.groupBy(C.REASON).agg(F.count(F.lit(1)).alias("n")))
         n_good = sum(row["n"] for row in counted if row[C.REASON] is None)
-        clustered = engine.cluster(parsed.filter(F.col(C.REASON).isNull()), C.USER_ID)
+        clustered = engine.cluster(parsed.filter(F.col(C.REASON).isNull()), C.USER_ID, n_good)
         events = ev.split_sessions(ev.drop_duplicates(clustered), shop.cleaning, one_night=True)
         occurred_at = F.timestamp_of_micros(F.col(OCCURRED_US)).alias(C.OCCURRED_AT)
         table = events.select(*[occurred_at if name == C.OCCURRED_AT else name for name in OUTPUT.split(", ")])
         n_clean = engine.write(table, out / "events", [C.USER_ID, C.OCCURRED_AT], clustered=True)
         bad = ev.quarantined(parsed, lines, shop.cleaning.max_quarantine_chars)
-        n_bad = engine.write(bad, out / "quarantine", [C.SOURCE_FILE, C.LINE_NUMBER])
+        n_bad = engine.write(bad, out / "quarantine", [C.SOURCE_FILE, C.LINE_NUMBER], n_rows=n_lines - n_good)
         if n_good + n_bad != n_lines or n_clean > n_good:
             raise SystemExit(f"{engine_name}: {n_lines} lines, but {n_clean} clean of {n_good} good, {n_bad} bad")
     if engine_name == "spark":

@@ -254,6 +254,23 @@ class Models(Settings):
     max_data_age_nights: int = Field(35, ge=1, description="a model whose data ends earlier is not promoted")
 
 
+class Retention(Settings):
+    """Nights kept per layer, the newest included; not given: all. What was made of older ones stays as it is.
+
+    Products, and how segments were fitted, are kept always: later nights are made of them and they tell of nobody.
+    """
+
+    raw_nights: int | None = Field(None, ge=1, description="lines as they landed, quarantine, failing rows")
+    clean_nights: int | None = Field(
+        None, ge=1, description="events, reviews, messages, deliveries, outcomes; unsubscribes are kept"
+    )
+    features_nights: int | None = Field(None, ge=1, description="sessions, profiles, segments and the like")
+    decisions_nights: int | None = Field(None, ge=1, description="scores, plans and their exports")
+    reports_nights: int | None = Field(None, ge=1, description="nightly reports and pages of audits")
+    landing_nights: int | None = Field(None, ge=1, description="landing files under the store's own root")
+    logs_nights: int | None = Field(None, ge=1, description="logs of jobs and records of runs")
+
+
 class Shop(Settings):
     """One shop: conf/shops/NAME.yaml."""
 
@@ -269,7 +286,42 @@ class Shop(Settings):
     gates: Gates = Gates()
     strategy: Strategy = Strategy()
     models: Models = Models()
+    retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
+
+    @model_validator(mode="after")
+    def _keeps_what_is_needed(self) -> "Shop":
+        late, look_back, keep = self.cleaning.late_nights, self.features.window_nights, self.retention
+        models = self.models.judged_nights + self.models.valid_nights + self.models.train_nights
+        again = max(late, models if self.models.tasks else 0) + 1  # nights whose features may have to be made anew
+        needed = [
+            ("raw_nights", late + 1, "cleaning.late_nights: late events join those of their night"),
+            (
+                "clean_nights",
+                look_back + again,
+                "features.window_nights of every night that late events or models reach",
+            ),
+            ("clean_nights", self.gates.volume_window_nights + 1, "gates.volume_window_nights and the night itself"),
+            ("clean_nights", self.strategy.complaint_rest_nights + late + 1, "strategy.complaint_rest_nights"),
+            ("features_nights", again + 1, "nights that late events or models reach"),
+            ("decisions_nights", again + 1, "nights that late events or models reach"),
+        ]
+        for name, least, why in needed:
+            given = getattr(keep, name)
+            if given is not None and given < least:
+                raise ValueError(f"retention.{name} is {given}, but {least} are needed ({why})")
+        if keep.clean_nights is not None and (keep.raw_nights is None or keep.raw_nights > keep.clean_nights):
+            raise ValueError(
+                f"retention.raw_nights is {keep.raw_nights or 'not given'}, but at most clean_nights ({keep.clean_nights}) "
+                "go together: what was removed would be made again from raw lines"
+            )
+        return self
+
+    def first_runnable(self, kept_from: date) -> date:
+        """The first night that can be made anew where the clean layer is kept from `kept_from` on: its window is there,
+        and the nights that its own arrival may tell of."""
+        back = max(self.features.window_nights - 1, self.cleaning.late_nights)
+        return kept_from + timedelta(days=back) if kept_from > date.min else date.min
 
     @field_validator("timezone")
     @classmethod
@@ -303,17 +355,22 @@ class Shop(Settings):
 
 
 class Machine(Settings):
-    """Where things run: conf/local.yaml or conf/cluster.yaml."""
+    """Where things run: conf/local.yaml or conf/cluster.yaml, where each setting is explained."""
 
     engine: Engine = "duckdb"
-    threads: int = Field(0, ge=0, le=1024, description="0: all cores")
-    memory_gb: float = Field(4.0, gt=0, description="what a job may hold before it spills to disk")
-    partitions: int = Field(
-        8, ge=1, description="Spark: shuffle partitions and files per large table, fixed for equal bytes"
+    threads: int = Field(0, ge=0, le=1024, description="of a job on this machine; 0: all cores")
+    memory_gb: float = Field(4.0, gt=0, description="what a job on this machine may hold before it spills to disk")
+    partitions: int | None = Field(
+        None, ge=1, description="Spark: shuffle partitions and files per table; none: they follow from the data's size"
     )
     spark_master: str = "local[*]"
     spark_submit: tuple[str, ...] = Field((), description="command before the module on a cluster; empty: this Python")
     spark_conf: dict[str, str] = {}
+    executor_cores: int = Field(1, ge=1, le=1024, description="cluster: tasks that one executor runs at a time")
+    executor_memory_gb: float = Field(
+        0, ge=0, description="cluster: of one executor, Python included; 0: it follows from executor_cores"
+    )
+    executor_wait_seconds: int = Field(300, ge=1, description="cluster: a job without an executor for so long fails")
     audit_on_spark_above_rows: int = Field(
         20_000_000, ge=0, description="Spark: larger partitions are audited by Spark too"
     )

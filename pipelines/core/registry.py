@@ -29,6 +29,7 @@ CHALLENGER: Final = "challenger"
 MODEL_FOLDER: Final = "artifacts/bundle/model"  # of a logged model: what the task saved and loads again
 BASELINE_FOLDER: Final = "artifacts/bundle/baseline"  # the simple model that was fitted on the same examples
 LINEAGE_FILE: Final = "artifacts/bundle/lineage.json"  # partition -> content hash, of all that was learnt from
+RETRAIN: Final = "retrain"  # tag of a version that learnt from somebody who was erased since: it says which erasure
 MAX_TEXT: Final = 5_000  # characters of a tag or description that every database behind MLflow takes
 
 

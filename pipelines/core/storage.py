@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from functools import cache
@@ -26,6 +26,9 @@ from pipelines.core.tables import ARTEFACTS, TABLES, Table
 
 MANIFEST = "_manifest.json"
 ABSENT = "absent"  # an input partition that was looked for and not there; its later arrival makes the reader stale
+RETENTION = "retention.json"  # layer -> the first night that it keeps
+ERASURE, JOURNAL = "erasure", "journal.json"  # folder and lock of erasures, and what one that runs has done so far
+_WORKING = ("night-", "train-", "landing", "clean")  # locks of those who read what an erasure changes
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -94,6 +97,7 @@ class Store:
         self.root = root
         self.shop = shop
         self.folder = root / shop
+        self._is_erasing = False
 
     # -- reading
 
@@ -137,16 +141,43 @@ class Store:
         return (
             manifest is not None
             and not manifest.stale
-            and manifest.inputs == inputs
+            and self._kept(manifest.inputs) == self._kept(inputs)
             and manifest.config_hash == config_hash
             and manifest.code_version == code_version()
         )
+
+    def kept_from(self, layer: str) -> date:
+        """The first night of which the layer still holds all; date.min where nothing was ever removed for its age."""
+        return self._first_kept().get(layer, date.min)
+
+    def _first_kept(self) -> dict[str, date]:
+        try:
+            told = json.loads((self.folder / RETENTION).read_text())
+        except FileNotFoundError:
+            return {}
+        return {layer: date.fromisoformat(night) for layer, night in told.items()}
+
+    def _kept(self, inputs: Mapping[str, str]) -> dict[str, str]:
+        """Inputs without those that are kept no longer: that they are gone changes nothing that was made of them."""
+        first = self._first_kept()
+        return {name: digest for name, digest in inputs.items() if not _is_expired(name, first)}
 
     # -- writing
 
     @contextlib.contextmanager
     def staging(self) -> Iterator[Path]:
-        """A private folder on the store's disk, gone afterwards. Folders that dead processes left are swept first."""
+        """A private folder on the store's disk, gone afterwards. Folders that dead processes left are swept first.
+
+        Waits for an erasure to end; raises LockedError where one was interrupted: what it left is neither old nor new.
+        """
+        with contextlib.nullcontext() if self._is_erasing else self.lock(ERASURE, wait=True, shared=True):
+            if not self._is_erasing:
+                self._refuse_interrupted()
+            with self._staging() as folder:
+                yield folder
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[Path]:
         base = self.folder / ".staging"
         with self.lock("staging", wait=True), _writing(base):
             base.mkdir(parents=True, exist_ok=True)
@@ -195,6 +226,36 @@ class Store:
                 replace_folder(staged, published)
         return manifest
 
+    def replace(self, manifest: Manifest, staged: Path) -> None:
+        """Swaps other rows into a published partition under this manifest: what it was made of stays as it was told."""
+        published = self.partition(manifest.table, date.fromisoformat(manifest.partition))
+        with _writing(published), self.lock("publish", wait=True):
+            (staged / MANIFEST).write_text(manifest.to_json())
+            replace_folder(staged, published)
+
+    def amend(self, manifests: Iterable[Manifest]) -> None:
+        """Writes these manifests over those of their published partitions, whose rows stay."""
+        with self.staging() as staging, self.lock("publish", wait=True):
+            for manifest in manifests:
+                path = self.partition(manifest.table, date.fromisoformat(manifest.partition)) / MANIFEST
+                with _writing(path):
+                    write_atomic(path, manifest.to_json(), staging)
+
+    def carry_over(self, changed: Mapping[str, tuple[str, str]]) -> None:
+        """Tells who read these inputs ("table/YYYY-MM-DD" -> content hash before, after) that they read what is there now.
+
+        So what was made of partitions that rows were erased from is not made, and not decided, anew.
+        """
+        found = []
+        for manifest in self._all_manifests():
+            inputs = {
+                name: changed[name][1] if name in changed and digest == changed[name][0] else digest
+                for name, digest in manifest.inputs.items()
+            }
+            if inputs != manifest.inputs:
+                found.append(replace(manifest, inputs=inputs))
+        self.amend(found)
+
     def retract(self, table: str, night: date) -> None:
         """Takes a published partition back with one rename; nothing where there is none."""
         published = self.partition(table, night)
@@ -208,28 +269,25 @@ class Store:
         Nothing depends on being marked to be made again; it tells people and `nightmarket backfill --stale`. Publishing
         waits meanwhile, so that no manifest is written over that of a partition just published.
         """
-        with self.lock("publish", wait=True):
-            changed = self._changed_inputs()
-            if not changed:
-                return
-            with self.staging() as staging:
-                for manifest, inputs in changed:
-                    path = self.partition(manifest.table, date.fromisoformat(manifest.partition)) / MANIFEST
-                    with _writing(path):
-                        write_atomic(path, replace(manifest, stale=inputs).to_json(), staging)
+        with self.staging() as staging, self.lock("publish", wait=True):
+            for manifest, inputs in self._changed_inputs():
+                path = self.partition(manifest.table, date.fromisoformat(manifest.partition)) / MANIFEST
+                with _writing(path):
+                    write_atomic(path, replace(manifest, stale=inputs).to_json(), staging)
 
     def _changed_inputs(self) -> list[tuple[Manifest, list[str]]]:
         """Manifests whose `stale` is not what it should be, and what it should be."""
         manifests = {f"{m.table}/{m.partition}": m for m in self._all_manifests()}
         current = {key: m.content_hash for key, m in manifests.items()}
         stale: dict[str, list[str]] = {}
+        kept = {key: self._kept(manifest.inputs) for key, manifest in manifests.items()}
         pending = True
         while pending:
             pending = False
-            for key, manifest in manifests.items():
+            for key in manifests:
                 changed = [
                     name
-                    for name, digest in manifest.inputs.items()
+                    for name, digest in kept[key].items()
                     if name in stale or (name.partition("/")[0] in TABLES and current.get(name, ABSENT) != digest)
                 ]
                 if changed != stale.get(key, []):
@@ -253,8 +311,33 @@ class Store:
         return sorted({date.fromisoformat(m.partition) for m in self._all_manifests() if m.stale})
 
     @contextlib.contextmanager
-    def lock(self, name: str, *, wait: bool) -> Iterator[None]:
-        """One process at a time per name; the kernel frees it when the process dies, however it dies.
+    def erasing(self) -> Iterator[None]:
+        """Nobody else writes to the shop meanwhile. Raises LockedError where a night, a training or an erasure runs."""
+        with contextlib.ExitStack() as held:
+            taken = {path.name for path in (self.folder / ".locks").glob("*") if path.name.startswith(_WORKING)}
+            for name in sorted(taken):
+                held.enter_context(self.lock(name, wait=False))
+            held.enter_context(self.lock(ERASURE, wait=False))
+            self._is_erasing = True
+            try:
+                yield
+            finally:
+                self._is_erasing = False
+
+    def _refuse_interrupted(self) -> None:
+        """Raises LockedError where an erasure was begun and not ended."""
+        try:
+            request = json.loads((self.folder / ERASURE / JOURNAL).read_text())["request"]
+        except FileNotFoundError:
+            return
+        raise LockedError(
+            f"shop {self.shop}: an erasure was interrupted and has to be finished first: "
+            f"nightmarket erase --shop {self.shop} --request {request}"
+        )
+
+    @contextlib.contextmanager
+    def lock(self, name: str, *, wait: bool, shared: bool = False) -> Iterator[None]:
+        """One process at a time per name (or many that share it); the kernel frees it when the process dies, however.
 
         Raises LockedError when taken and `wait` is False.
         """
@@ -264,7 +347,7 @@ class Store:
             handle = path.open("a+")
         with handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 handle.seek(0)
                 raise LockedError(
@@ -278,6 +361,15 @@ class Store:
                 handle.write(str(os.getpid()))
                 handle.flush()
             yield
+
+
+def _is_expired(name: str, first: Mapping[str, date]) -> bool:
+    """Whether an input is of a night before the first that its layer keeps."""
+    table, _, night = name.partition("/")
+    declared = TABLES.get(table)
+    if declared is None or declared.is_kept or declared.layer not in first:
+        return False
+    return date.fromisoformat(night) < first[declared.layer]
 
 
 def window(night: date, n_nights: int) -> list[date]:

@@ -44,6 +44,7 @@ class Table:
     sort_by: tuple[str, ...]
     partition: str = C.NIGHT
     owner: str = "data-engineering"
+    is_kept: bool = False  # whatever the retention of its layer: later nights are made of it, and it tells of nobody
 
     @property
     def suite(self) -> str:
@@ -75,6 +76,7 @@ _ALL = [
             columns=_RAW_LINES,
             sort_by=(C.SOURCE_FILE, C.LINE_NUMBER),
             partition=C.ARRIVAL,
+            is_kept=feed == "catalog",
         )
         for feed in FEEDS
     ),
@@ -311,6 +313,7 @@ _ALL = [
         grain="one row per profile feature: how it is standardised and projected; fitted on anchor nights only",
         columns={C.FEATURE: STRING, C.MEAN: DOUBLE, C.SCALE: DOUBLE, C.LOADINGS: VECTOR},
         sort_by=(C.FEATURE,),
+        is_kept=True,
     ),
     Table(
         name="segment_models",
@@ -318,6 +321,7 @@ _ALL = [
         grain="one row per customer segment: its name and centre; fitted on anchor nights only",
         columns={C.SEGMENT_ID: BIGINT, C.SEGMENT_NAME: STRING, C.N_USERS: BIGINT, C.CENTROID: VECTOR},
         sort_by=(C.SEGMENT_ID,),
+        is_kept=True,
     ),
     Table(
         name="segments",

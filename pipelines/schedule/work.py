@@ -109,10 +109,11 @@ def replay_quarantine(shop: str) -> dict[str, Any]:
 
 def erase(shop: str) -> dict[str, Any]:
     """Carries out the request that the run names; returns the certificate, which names nobody."""
-    from pipelines.erase import carry_out
+    from pipelines.erase import open_erasure, run_request
 
     with _one_line():
-        return carry_out(str(get_current_context()["params"]["request"]), _open(shop))
+        context = open_erasure(load_shop(shop), load_machine(), note=_log.info)
+        return run_request(str(get_current_context()["params"]["request"]), context)
 
 
 def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:

@@ -64,17 +64,20 @@ def up(airflow_port: int, mlflow_port: int, progress: Callable[[str], None] = la
                 f"choose another: nightmarket up --{'mlflow' if name == 'mlflow' else 'airflow'}-port PORT"
             )
     password = None
+    page = {"NIGHTMARKET_MLFLOW_PAGE": addresses["mlflow"]}
+    environment = airflow.environment(root) | mlflow.environment(root, mlflow_port) | page
     if missing:
         progress("preparing")
         password = airflow.prepare(root, airflow_port)
         (home / "ports.json").write_text(json.dumps({"airflow": airflow_port, "mlflow": mlflow_port}))
-        page = {"NIGHTMARKET_MLFLOW_PAGE": addresses["mlflow"]}
-        environment = airflow.environment(root) | mlflow.environment(root, mlflow_port) | page
         for name in missing:
             progress(f"starting {name}")
             remember(root, _start(name, wanted[name], environment, home / "logs"))
     try:
-        _wait(root, wanted, addresses, progress)
+        while dying := _wait(root, wanted, addresses, missing, progress):  # what ran when we looked, and does no more
+            for name in dying:
+                remember(root, _start(name, wanted[name], environment, home / "logs"))
+            missing += dying
     except BaseException:
         if not alive:  # half of it is of no use; what ran before goes on
             stop(root)
@@ -106,16 +109,26 @@ def _start(name: str, command: list[str], environment: dict[str, str], logs: Pat
     return Server.of(name, process.pid, log)
 
 
-def _wait(root: Path, wanted: dict[str, list[str]], addresses: dict[str, str], progress: Callable[[str], None]) -> None:
+def _wait(
+    root: Path,
+    wanted: dict[str, list[str]],
+    addresses: dict[str, str],
+    started: list[str],
+    progress: Callable[[str], None],
+) -> list[str]:
+    """Returns when all is healthy, or earlier with the servers that have ended although nobody started them just now."""
     deadline = time.monotonic() + HEALTHY_SECONDS
     while True:
         alive = {server.name for server in running(root)}
-        if ended := [name for name in wanted if name not in alive]:
-            log = airflow.home_of(root) / "logs" / f"{ended[0]}.log"
-            raise ServerError(f"{ended[0]} ended while it started: {_last_line(log)}; log: {log}")
+        ended = [name for name in wanted if name not in alive]
+        if failed := [name for name in ended if name in started]:
+            log = airflow.home_of(root) / "logs" / f"{failed[0]}.log"
+            raise ServerError(f"{failed[0]} ended while it started: {_last_line(log)}; log: {log}")
+        if ended:
+            return ended
         waiting = [name for name, address in addresses.items() if not is_healthy(name, address)]
         if not waiting:
-            return
+            return []
         if time.monotonic() > deadline:
             raise ServerError(
                 f"{', '.join(waiting)} not healthy after {HEALTHY_SECONDS} s; logs: {airflow.home_of(root) / 'logs'}"

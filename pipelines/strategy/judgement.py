@@ -205,13 +205,14 @@ def outcome(difference: Interval, *, higher_is_better: bool) -> Literal["better"
     return "tie"
 
 
-def judge_metric(name: str, difference: Interval, *, higher_is_better: bool) -> Finding:
-    """Passed only if the challenger is better; a tie keeps the champion."""
+def judge_metric(name: str, difference: Interval, *, higher_is_better: bool, tie_is_enough: bool = False) -> Finding:
+    """Passed only if the challenger is better; a tie keeps the champion, unless that one has to go: `tie_is_enough`."""
     found = outcome(difference, higher_is_better=higher_is_better)
     better = "higher" if higher_is_better else "lower"
-    return Finding(
-        "metric", found == "better", f"{name} {found}: challenger minus champion {difference}, {better} is better"
-    )
+    told = f"{name} {found}: challenger minus champion {difference}, {better} is better"
+    if tie_is_enough:
+        told += "; a tie is enough: the champion learnt from a customer who was erased since"
+    return Finding("metric", found == "better" or (tie_is_enough and found == "tie"), told)
 
 
 def judge_calibration(differences: Mapping[str, Interval]) -> Finding:

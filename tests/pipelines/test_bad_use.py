@@ -1,13 +1,14 @@
 """Wrong calls and broken places: one clear line, the right exit code, no traceback, and what is published is untouched."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.small_disk import mounted
 
 SECOND = "2026-03-02"
 
@@ -230,16 +231,8 @@ def test_a_root_without_write_permission_exits_1_and_says_what_to_do(
     """Permission bits do not bind root: a disk mounted read-only does."""
     folder = tmp_path / "readonly"
     folder.mkdir()
-    mount = f'mount -t tmpfs -o ro tmpfs "{folder}" && exec "$@"'
-    prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh"]
-    try:
-        tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no unshare here: a read-only disk cannot be mounted")
-    if tried.returncode:
-        pytest.skip(f"a read-only disk cannot be mounted here (root is needed): {tried.stderr.strip()}")
     market = kept.sibling(folder / "root")
-    done = market.cold(*command, "--shop", "tiny", prefix=prefix)
+    done = market.cold(*command, "--shop", "tiny", prefix=mounted(folder, "ro"))
     assert done.code == 1
     assert "no permission to write; check the owner of the folder or set NIGHTMARKET_ROOT" in done.complaint
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.storage import content_hash
+from tests.small_disk import mounted
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and mounts as Linux does")
 FIRST, SECOND, THIRD = "2026-03-01", "2026-03-02", "2026-03-03"
@@ -222,16 +222,8 @@ def small_disk(
 ) -> Iterator[tuple[Any, Path, Path]]:
     """A warm process that alone sees a disk of 24 MB mounted; the folder as it sees it, and as the test does."""
     folder = tmp_path_factory.mktemp("disk")
-    mount = f'mount -t tmpfs -o size=24m tmpfs "{folder}" && exec "$@"'
-    prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh")
-    try:
-        tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no unshare here: a small disk cannot be mounted")
-    if tried.returncode:
-        pytest.skip(f"a small disk cannot be mounted here (root is needed): {tried.stderr.strip()}")
     shared = warm_process()
-    process = type(shared)(shared.cache, prefix)
+    process = type(shared)(shared.cache, mounted(folder, "size=24m"))
     (shared.cache / "ready").mkdir(exist_ok=True)
     while "unshare" in Path(f"/proc/{process.process.pid}/comm").read_text() or not process.process.pid:
         time.sleep(0.02)

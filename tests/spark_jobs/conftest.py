@@ -147,7 +147,13 @@ class Door:
     ) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
         """The accounting, the events of each night, the quarantine."""
         raw = self.raw()
-        spec = {"raw": raw, "new": list(raw) if new is None else new, "known": known or {}, "also": []}
+        spec = {
+            "raw": raw,
+            "new": list(raw) if new is None else new,
+            "known": known or {},
+            "also": [],
+            "frozen_before": "",
+        }
         made = clean.clean_events(engine, spec, self.shop, key, out)
         nights = {night: _stored(out / "events" / night) for night in made["events"]}
         return made, nights, [row for arrival in made["arrivals"] for row in _stored(out / "quarantine" / arrival)]

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pipelines.core.errors import TrainingError
+from tests.small_disk import mounted
 from training import loop, loop_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -280,14 +281,9 @@ def test_a_full_disk_is_one_line(tmp_path: Path, checkpoint_steps: int | None) -
     """30,000 bytes of weights: start and a part of what comes next fit on the disk."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = ("unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=48k tmpfs "{disk}" && exec "$@"', "sh")
-    try:
-        tried = subprocess.run([*mounted, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no unshare here: a small disk cannot be mounted")
-    if tried.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {tried.stderr.strip()}")
-    ended = job(tmp_path, *mounted, work=str(disk / "work"), settings={"checkpoint_steps": checkpoint_steps})
+    ended = job(
+        tmp_path, *mounted(disk, "size=48k"), work=str(disk / "work"), settings={"checkpoint_steps": checkpoint_steps}
+    )
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{disk}/work: the disk is full")
     assert ended.stderr.count("\n") == 1

@@ -21,7 +21,7 @@ ORDERS: Final = "orders"  # predicted and true, over the horizon
 
 def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_customers: int) -> Examples:
     """All customers known before each of `nights`, with that night's orders. Raises NoDataError."""
-    told = [night for night in store.nights("events") if nights and night <= max(nights)]
+    told = [night for night in store.nights("events") if nights and store.kept_from("clean") <= night <= max(nights)]
     if len(told) < 2 or not set(told[1:]) & set(nights):
         raise NoDataError(
             f"shop {shop.shop}: no night with events and an earlier one among {len(nights)}; simulate or land some"

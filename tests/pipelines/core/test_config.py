@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.core import sizing
 from pipelines.core.config import PROJECT, Machine, Shop, Source, load_machine, load_shop
 from pipelines.core.errors import ConfigError
 
@@ -184,3 +185,23 @@ def test_an_archive_holds_its_nights_and_a_daily_drop_the_late_ones() -> None:
         shop = Shop(shop="corner", landing={"events": Source.model_validate(source)})
         assert shop.arrival_of("events", night) == arrival
         assert shop.nights_of("events", arrival) == nights
+
+
+def test_the_cluster_s_file_explains_every_setting_there_is() -> None:
+    lines = (PROJECT / "conf" / "cluster.yaml").read_text().splitlines()
+    explained = {
+        line.partition(":")[0]: [
+            lines[at - 1].startswith("# "),
+            len(lines[at - 1]) > 40 or lines[at - 2].startswith("# "),
+        ]
+        for at, line in enumerate(lines)
+        if line and line[0] not in "# "
+    }
+    assert list(explained) == list(Machine.model_fields), "conf/cluster.yaml: each field of Machine once, in its order"
+    assert all(all(found) for found in explained.values()), explained
+
+
+def test_the_cluster_s_memory_and_partitions_are_not_tuned_by_hand() -> None:
+    machine = load_machine("cluster")
+    assert machine.partitions is None
+    assert sizing.executor_memory_gb(machine) == machine.executor_cores * sizing.GB_PER_CORE
