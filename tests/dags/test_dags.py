@@ -22,7 +22,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from pipelines.core.config import Shop, load_shop, shop_names
 from pipelines.run_record import STAGES
-from pipelines.schedule import GPU_POOL
+from pipelines.schedule import GPU_POOL, GPU_QUEUE
 from pipelines.schedule.failure import tell_failure
 from pipelines.schedule.parts import NIGHTLY_AT, Owner, Tag
 from tests.conftest import PROJECT, SHOP
@@ -156,11 +156,15 @@ def test_no_dag_catches_up_or_runs_twice_at_once_or_has_many_tasks(bag: Any) -> 
     )
 
 
-def test_trainings_and_only_they_take_turns_in_the_pool_of_the_gpu(bag: Any) -> None:
+def test_trainings_take_turns_and_what_runs_a_model_goes_to_workers_that_can(bag: Any) -> None:
     for name, task in tasks(bag):
         trains = task.task_id.startswith("train_")
         assert task.pool == (GPU_POOL if trains else "default_pool"), (
             f"{name}: pool=GPU_POOL is for tasks that train, named train_MODEL, and for no others"
+        )
+        on_gpu = task.task_id.startswith(("train_", "judge_", "promote_"))
+        assert task.queue == (GPU_QUEUE if on_gpu else "default"), (
+            f"{name}: queue=GPU_QUEUE is for tasks that run a model, named train_, judge_ or promote_MODEL"
         )
 
 
@@ -236,7 +240,9 @@ def test_a_night_starts_the_readout_drift_a_training_and_a_challenger_the_promot
     }
     for name in shop_names():
         night = f"nightly_marketing_{name}"
-        assert outlets(bag, night, "report") == schedule[f"campaign_readout_{name}"] == {f"nightmarket://{name}/night"}
+        assert (
+            outlets(bag, night, STAGES[-1]) == schedule[f"campaign_readout_{name}"] == {f"nightmarket://{name}/night"}
+        )
         assert outlets(bag, night, "watch_drift") == {f"nightmarket://{name}/drift"}
         models = load_shop(name).models.tasks
         if models:
