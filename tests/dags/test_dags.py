@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pendulum
 import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.timetables.base import TimeRestriction
+from airflow.timetables.interval import CronDataIntervalTimetable
 
 from pipelines.core.config import Shop, load_shop, shop_names
+from pipelines.run_record import STAGES
+from pipelines.schedule import GPU_POOL, GPU_QUEUE
+from pipelines.schedule.failure import tell_failure
+from pipelines.schedule.parts import NIGHTLY_AT, Owner, Tag
 from tests.conftest import PROJECT, SHOP
 
 DAGS = PROJECT / "dags"
@@ -38,9 +47,7 @@ BROKEN = {
 }
 
 
-def load(folder: Path = DAGS) -> Any:
-    from airflow.dag_processing.dagbag import DagBag
-
+def load(folder: Path = DAGS) -> DagBag:
     return DagBag(folder)
 
 
@@ -112,8 +119,6 @@ def test_the_page_of_each_dag_shows_the_docstring_of_its_file_with_what_to_do_wh
 
 
 def test_owners_and_tags_are_those_of_the_enums(bag: Any) -> None:
-    from pipelines.schedule.parts import Owner, Tag
-
     owners = {owner.value for owner in Owner}
     refuse(
         (name for name, task in tasks(bag) if task.owner not in owners),
@@ -130,8 +135,6 @@ def test_owners_and_tags_are_those_of_the_enums(bag: Any) -> None:
 
 
 def test_each_task_is_retried_with_backoff_ends_in_time_and_tells_its_failure(bag: Any) -> None:
-    from pipelines.schedule.failure import tell_failure
-
     fix = "give the DAG default_args=defaults(shop, owner) and let no task overrule it"
     refuse((name for name, task in tasks(bag) if task.retries < 1), fix)
     refuse((name for name, task in tasks(bag) if not task.retry_exponential_backoff or not task.max_retry_delay), fix)
@@ -153,13 +156,15 @@ def test_no_dag_catches_up_or_runs_twice_at_once_or_has_many_tasks(bag: Any) -> 
     )
 
 
-def test_trainings_and_only_they_take_turns_in_the_pool_of_the_gpu(bag: Any) -> None:
-    from pipelines.schedule import GPU_POOL
-
+def test_trainings_take_turns_and_what_runs_a_model_goes_to_workers_that_can(bag: Any) -> None:
     for name, task in tasks(bag):
         trains = task.task_id.startswith("train_")
         assert task.pool == (GPU_POOL if trains else "default_pool"), (
             f"{name}: pool=GPU_POOL is for tasks that train, named train_MODEL, and for no others"
+        )
+        on_gpu = task.task_id.startswith(("train_", "judge_", "promote_"))
+        assert task.queue == (GPU_QUEUE if on_gpu else "default"), (
+            f"{name}: queue=GPU_QUEUE is for tasks that run a model, named train_, judge_ or promote_MODEL"
         )
 
 
@@ -203,15 +208,8 @@ def test_a_live_shop_s_nights_do_not_end_and_its_trainings_are_weekly_too(live: 
 )
 def test_the_time_table_makes_each_night_of_a_year_once_where_clocks_change_too(zone: str) -> None:
     """At 02:00 of one spring day there is no 02:00."""
-    from airflow.timetables.base import TimeRestriction
-    from airflow.timetables.interval import CronDataIntervalTimetable
-
-    from pipelines.schedule.parts import NIGHTLY_AT
-
     here = ZoneInfo(zone)
     table, ran = CronDataIntervalTimetable(NIGHTLY_AT, timezone=zone), []
-    import pendulum
-
     start = pendulum.instance(datetime(2026, 1, 1, tzinfo=here))
     last = None
     for _ in range(365):
@@ -242,7 +240,9 @@ def test_a_night_starts_the_readout_drift_a_training_and_a_challenger_the_promot
     }
     for name in shop_names():
         night = f"nightly_marketing_{name}"
-        assert outlets(bag, night, "report") == schedule[f"campaign_readout_{name}"] == {f"nightmarket://{name}/night"}
+        assert (
+            outlets(bag, night, STAGES[-1]) == schedule[f"campaign_readout_{name}"] == {f"nightmarket://{name}/night"}
+        )
         assert outlets(bag, night, "watch_drift") == {f"nightmarket://{name}/drift"}
         models = load_shop(name).models.tasks
         if models:
@@ -273,8 +273,6 @@ def test_the_stages_of_a_night_run_in_the_order_of_the_command(bag: Any) -> None
     while at:
         order.append(at)
         at = next((name for name in sorted(dag.get_task(at).downstream_task_ids) if name != "watch_drift"), "")
-    from pipelines.run_record import STAGES
-
     assert order == [name for name in STAGES if name != "learn"]
     assert dag.get_task("watch_drift").upstream_task_ids == {"clean"}
 
@@ -288,8 +286,6 @@ def check(bag: Any, dag_id: str, **given: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["nightly_marketing", "replay_quarantine"])
 def test_a_night_named_by_hand_is_a_date(bag: Any, kind: str) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
     check(bag, f"{kind}_demo", night="2026-03-14")
     for wrong in ("2026-02-30", "14-03-2026", "yesterday", "", "../../key", "2026-03-14; rm", 20260314):
         with pytest.raises(ParamValidationError):
@@ -297,8 +293,6 @@ def test_a_night_named_by_hand_is_a_date(bag: Any, kind: str) -> None:
 
 
 def test_a_night_may_be_left_to_the_schedule_but_a_replay_names_its_own(bag: Any) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
     check(bag, "nightly_marketing_demo")
     check(bag, "nightly_marketing_demo", night=None)
     with pytest.raises(ParamValidationError):
@@ -306,8 +300,6 @@ def test_a_night_may_be_left_to_the_schedule_but_a_replay_names_its_own(bag: Any
 
 
 def test_an_erasure_is_started_by_the_name_of_a_request_and_never_by_a_customer_s_id(bag: Any) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
     assert list(bag.dags["user_erasure_demo"].params) == ["request"], "Airflow keeps parameters: an id must not be one"
     check(bag, "user_erasure_demo", request="0123456789abcdef")
     for wrong in ("", "0123456789abcdeg", "0123456789abcdef0", "someone@example.org", "../0123456789abcde", None):

@@ -112,6 +112,15 @@ def test_what_a_record_says_is_text_and_never_markup(page: TestClient) -> None:
     assert "no &lt;b&gt;model&lt;/b&gt;" in text
 
 
+def test_the_page_of_a_night_that_has_ended_names_the_nights_that_became_stale(page: TestClient, folder: Path) -> None:
+    assert "--stale" not in page.get(f"/tiny/runs/{RUN}").text
+    path = folder / "runs" / f"{RUN}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"summary": {"stale_nights": ["2026-03-03"]}}))
+    text = page.get(f"/tiny/runs/{RUN}").text
+    assert "2026-03-03" in text
+    assert "nightmarket backfill --shop tiny --stale" in text
+
+
 def test_links_to_what_is_not_there_are_not_shown(
     page: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
