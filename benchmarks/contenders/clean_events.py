@@ -51,7 +51,7 @@ def _ours(engine_name: str, csv: Path, out: Path, memory_gb: float) -> None:
     night = date.fromisoformat(DAY)
     source = Source(connector="bench", pattern="*.csv", first_night=night, last_night=night)
     shop = Shop(shop="bench", landing={"events": source})
-    n_lines = land._write_lines(out / "raw", night, csv.parent, [csv], shop.cleaning)
+    n_lines, _ = land._write_lines(out / "raw", night, csv.parent, [csv], shop.cleaning, {}, None, "bench")
     with open_engine(engine_name, out / "work", threads=THREADS, memory_gb=memory_gb) as engine:
         lines = engine.read([out / "raw" / "part-00000.parquet"])
         parsed = engine.hold(ev.parse_events(lines, form, source, shop))
