@@ -52,7 +52,7 @@ class Journal:
         """Input -> content hash before and after, of all that changed."""
         return {name: (one.before, one.after) for name, one in self.changes.items() if one.before != one.after}
 
-    def totals(self, kinds: Mapping[str, Any] | None = None) -> dict[str, int]:
+    def totals(self) -> dict[str, int]:
         """Kind -> what was erased."""
         found: dict[str, int] = {}
         for change in self.changes.values():

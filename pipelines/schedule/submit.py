@@ -1,5 +1,7 @@
 """Spark jobs of Airflow's tasks, submitted by Airflow's Spark provider and its connection; see `spark_connection` in conf/."""
 
+import sys
+
 from pipelines.core.config import PROJECT, Machine
 from pipelines.core.errors import WrongUseError
 from pipelines.launch import Submit
@@ -28,7 +30,11 @@ def submitter(machine: Machine) -> Submit | None:
             conf=machine.spark_conf,
             name="nightmarket",
             application_args=arguments,
-            env_vars={"PYTHONPATH": str(PROJECT)},
+            env_vars={  # the driver runs in this Python, and so do the executors unless conf says otherwise
+                "PYTHONPATH": str(PROJECT),
+                "PYSPARK_PYTHON": sys.executable,
+                "PYSPARK_DRIVER_PYTHON": sys.executable,
+            },
         ).submit(application)
 
     return submit

@@ -1,13 +1,16 @@
 """Erasure: nothing of the person is left in any byte, nobody else's row changes, and the person stays out."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -207,11 +210,11 @@ def test_the_next_night_of_a_shop_that_knows_nothing_of_it_holds_nothing_of_the_
 ) -> None:
     market = calm[0].copy(tmp_path / "root")
     market.landing = None
-    for night in ("2026-03-04", "2026-03-05", "2026-03-06"):
+    for night in ("2026-03-04", "2026-03-05"):
         assert market.night(night).code == 0
     assert search(market.root, *names(person)) == {}
     store = Store(market.root, "tiny")
-    nights = [date(2026, 3, day) for day in (4, 5, 6)]
+    nights = [date(2026, 3, day) for day in (4, 5)]
     manifests = [store.manifest(f"raw_{feed}", night) for feed in ("events", "deliveries") for night in nights]
     assert sum(m.counts.get("erased", 0) for m in manifests if m) > 0
 
@@ -267,8 +270,6 @@ def test_an_unknown_person_is_told_as_such_certified_and_kept_out_all_the_same(
 
 def one_of_each(steps: list[str]) -> list[str]:
     """Of every kind of step, whatever the table or night, the first and the last."""
-    import re
-
     kinds: dict[str, list[str]] = {}
     for step in dict.fromkeys(steps):
         if "fcntl.flock" not in step and ".locks" not in step:
@@ -380,3 +381,32 @@ def test_ids_come_on_standard_input_and_the_request_is_carried_out_by_its_name(
     assert done.code == 0, done.err
     assert done.json["certificate"] == name
     assert search(market.root, *names(person)) == {}
+
+
+def test_models_that_learnt_from_the_person_show_no_byte_of_them_and_are_marked(finished: Any, tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(finished.conf, conf)
+    with (conf / "shops" / "tiny.yaml").open("a") as file:
+        file.write("models: {tasks: [value], judged_nights: 1, valid_nights: 1}\n")
+    market = replace(finished.copy(tmp_path / "root"), conf=conf, landing=None)
+    done = market.night("2026-03-04", setup="import pipelines.learn as learn\nlearn.is_due = lambda *a: False")
+    assert done.code == 0, done.err
+    done = market.cold("train", "value", "--shop", "tiny", "--json")
+    assert done.code == 0, done.err
+    shown = [pa.ipc.open_file(path).read_all() for path in market.root.rglob("rows.arrow")]
+    keys = {key for table in shown for key in table["user_key"].to_pylist()}
+    person = next(user for user in (f"c{n:07d}" for n in range(60)) if KEY.pseudonym(user) in keys)
+    before = search(market.root, *names(person))
+    assert {name.rpartition("/")[2] for name in before if name.startswith("mlflow/")} >= {
+        "rows.arrow", "input_example.json", "serving_input_example.json",
+    }  # fmt: skip
+    done = market.warm("erase", "--shop", "tiny", "--user", person, "--json")
+    assert done.code == 0, done.err
+    assert search(market.root, *names(person)) == {}
+    assert {(one["name"], one["alias"]) for one in done.json["models"]} == {
+        ("tiny-value", ""), ("tiny-value", "challenger"),
+    }  # fmt: skip
+    again = market.cold("promote", "value", "--shop", "tiny", "--json")
+    assert again.code == 0, again.err
+    assert again.json["verdict"] == "kept"
+    assert any("learnt from a customer who was erased" in reason for reason in again.json["reasons"])

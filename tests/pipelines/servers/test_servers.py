@@ -245,10 +245,11 @@ def test_three_past_nights_are_backfilled_from_the_page_and_equal_those_run_by_h
     page.get_by_role("button", name="Trigger").first.click()
     form = page.get_by_role("dialog")
     form.get_by_text("Backfill", exact=True).click()
-    for at, (day, hour) in enumerate(((FIRST, "00:00"), (THIRD, "23:00"))):
+    for name, day, hour in (("From", FIRST, "00:00"), ("To", THIRD, "23:00")):
         form.get_by_text("Select date and time").first.click()
-        page.get_by_placeholder("YYYY/MM/DD").nth(at).fill(day.replace("-", "/"))
-        page.get_by_placeholder("HH:mm").nth(at).fill(hour)
+        page.get_by_role("textbox", name=name, exact=True).fill(day.replace("-", "/"))
+        page.get_by_placeholder("HH:mm").locator("visible=true").last.fill(hour)
+    form.get_by_text("3 runs will be triggered").wait_for()
     form.get_by_text("Run Backwards").click()  # the last night first
     shoot(page, "airflow-backfill")
     form.get_by_role("button", name="Run Backfill").click()
