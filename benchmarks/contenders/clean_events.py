@@ -51,17 +51,11 @@ def _ours(engine_name: str, csv: Path, out: Path, memory_gb: float) -> None:
     night = date.fromisoformat(DAY)
     source = Source(connector="bench", pattern="*.csv", first_night=night, last_night=night)
     shop = Shop(shop="bench", landing={"events": source})
-<<<<<<< HEAD
-    n_lines = land._write_lines(out / "raw", night, csv.parent, [csv], shop.cleaning)
+    n_lines, _ = land._write_lines(out / "raw", night, csv.parent, [csv], shop.cleaning, {}, None, "bench")
     raw = out / "raw" / "part-00000.parquet"
     n_bytes = raw.stat().st_size
     with open_engine(engine_name, out / "work", n_bytes=n_bytes, threads=THREADS, memory_gb=memory_gb) as engine:
         lines = engine.read([raw])
-=======
-    n_lines, _ = land._write_lines(out / "raw", night, csv.parent, [csv], shop.cleaning, {}, None, "bench")
-    with open_engine(engine_name, out / "work", threads=THREADS, memory_gb=memory_gb) as engine:
-        lines = engine.read([out / "raw" / "part-00000.parquet"])
->>>>>>> f70bb7ff75d0d09890b4f4a5e9eeb05d7a32b5cd
         parsed = engine.hold(ev.parse_events(lines, form, source, shop))
         counted = engine.fetch(parsed.groupBy(C.REASON).agg(F.count(F.lit(1)).alias("n")))
         n_good = sum(row["n"] for row in counted if row[C.REASON] is None)

@@ -56,7 +56,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def page(here: Site, browser: Any) -> Any:
     """A tab that is logged in to Airflow with the password that `up` has made."""
-    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     tab.set_default_timeout(30_000)
     tab.goto(here.airflow_url)
     tab.get_by_label("Username").fill("admin")
