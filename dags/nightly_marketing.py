@@ -73,9 +73,7 @@ def nightly_marketing(shop: Shop) -> DAG:
         def watch_drift() -> dict:
             return work.watch_drift(shop.shop)
 
-        cleaned = clean()
-        chain(land(), cleaned, features(), score(), plan(), publish(), report(), retain())
-        cleaned >> watch_drift()
+        chain(land(), clean(), features(), score(), plan(), publish(), report(), retain(), watch_drift())
 
     return night()
 
