@@ -131,7 +131,10 @@ def _settings(root: Path, port: int, secret: Mapping[str, str]) -> dict[str, dic
             "expose_stacktrace": "False",
         },
         "api_auth": {"jwt_secret": secret["jwt_secret"]},
-        "scheduler": {"scheduler_idle_sleep_time": "0.25"},
+        "scheduler": {
+            "scheduler_idle_sleep_time": "0.25",
+            "task_instance_heartbeat_timeout": "60",  # s; a task whose process died with the scheduler runs again after
+        },
         "logging": {"base_log_folder": str(home / "logs")},
         "usage_data_collection": {"enabled": "False"},
     }
