@@ -331,8 +331,8 @@ def up(
     if as_json:  # the password stays in its file: output of programs is kept in logs
         _print_json(
             {
-                "airflow": told.airflow_url,
-                "mlflow": told.mlflow_url,
+                "airflow": told.ports.airflow_url,
+                "mlflow": told.ports.mlflow_url,
                 "user": told.user,
                 "password_file": str(told.password_file),
                 "started": list(told.started),
@@ -341,8 +341,10 @@ def up(
         )
         return
     print(f"{f'up in {told.seconds} s' if told.started else 'already up'}")
-    print(f"Airflow  {told.airflow_url}   user {told.user}, password {told.password or f'in {told.password_file}'}")
-    print(f"MLflow   {told.mlflow_url}")
+    print(
+        f"Airflow  {told.ports.airflow_url}   user {told.user}, password {told.password or f'in {told.password_file}'}"
+    )
+    print(f"MLflow   {told.ports.mlflow_url}")
     print("stop both: make down")
 
 

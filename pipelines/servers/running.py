@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+KEEPER = "keeper"  # starts the others again; see pipelines/servers/keep.py
 MARK = "NIGHTMARKET_SERVERS_OF"  # environment of every server and of all that it starts: the root
 _STOP_SECONDS = 15
 
@@ -49,18 +50,30 @@ class Server:
 
 def running(root: Path) -> list[Server]:
     """Servers of this root that are alive."""
-    return [server for server in _remembered(root) if server.is_alive]
+    return [server for server in remembered(root) if server.is_alive]
+
+
+def remembered(root: Path) -> list[Server]:
+    """Servers that were started and not stopped, alive or not."""
+    try:
+        return [Server(**told) for told in json.loads(_file(root).read_text())]
+    except FileNotFoundError:
+        return []
 
 
 def remember(root: Path, server: Server) -> None:
-    """Adds a server to those that `stop` stops; one of the same name that has ended is forgotten."""
-    kept = [known for known in _remembered(root) if known.name != server.name]
-    _write(root, [*kept, server])
+    """Adds a server to those that `stop` stops; one that has ended is kept too: what it started may live on."""
+    _write(root, [*remembered(root), server])
 
 
 def stop(root: Path) -> list[str]:
     """Stops every server of this root and all that they have started, first politely; returns the servers' names."""
-    names = [server.name for server in running(root)]
+    alive = running(root)
+    for server in alive:
+        if server.name == KEEPER:  # first of all, or it would start again what is stopped
+            keeper = psutil.Process(server.pid)
+            _quietly(keeper.kill)
+            psutil.wait_procs([keeper], timeout=_STOP_SECONDS)
     ours = _ours(root)
     for process in ours:
         _quietly(process.terminate)
@@ -72,19 +85,29 @@ def stop(root: Path) -> list[str]:
         psutil.wait_procs(left, timeout=1)
         left = _ours(root)
     _file(root).unlink(missing_ok=True)
-    return names
+    return [server.name for server in alive]
+
+
+def clear_port(root: Path, name: str) -> None:
+    """Ends what a server that has died left behind of itself, which may hold its port."""
+    for process in _members([server for server in remembered(root) if server.name == name and not server.is_alive]):
+        _quietly(process.kill)
 
 
 def _ours(root: Path) -> list[psutil.Process]:
     """Processes in the sessions of this root's servers, or that carry its mark; those of other users cannot be read."""
+    return _members(remembered(root), str(root))
+
+
+def _members(servers: list[Server], mark: str | None = None) -> list[psutil.Process]:
     # The id of a session whose leader has died is given to nobody while one of its members lives.
-    sessions = {server.pid for server in _remembered(root) if not server.is_replaced}
+    sessions = {server.pid for server in servers if not server.is_replaced}
     found = []
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
         try:
-            if os.getsid(process.pid) in sessions or process.environ().get(MARK) == str(root):
+            if os.getsid(process.pid) in sessions or (mark and process.environ().get(MARK) == mark):
                 found.append(process)
         except (psutil.Error, ProcessLookupError):
             continue
@@ -100,13 +123,6 @@ def _quietly(action: Callable[[], None]) -> None:
 
 def _file(root: Path) -> Path:
     return root / "airflow" / "servers.json"
-
-
-def _remembered(root: Path) -> list[Server]:
-    try:
-        return [Server(**told) for told in json.loads(_file(root).read_text())]
-    except FileNotFoundError:
-        return []
 
 
 def _write(root: Path, servers: list[Server]) -> None:
