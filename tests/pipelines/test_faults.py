@@ -93,7 +93,16 @@ def test_a_night_killed_before_any_kind_of_step_of_any_stage_is_finished_by_the_
     two_nights: Any, third_night: Any, tmp_path: Path
 ) -> None:
     steps = one_of_each(third_night.root.with_name("steps").read_text().splitlines())
-    assert {step.split()[0] for step in steps} == {"start", "land", "clean", "features", "plan", "publish", "report"}
+    assert {step.split()[0] for step in steps} == {
+        "start",
+        "land",
+        "clean",
+        "features",
+        "plan",
+        "publish",
+        "report",
+        "retain",
+    }
     assert {step.split()[1] for step in steps} >= {
         "os.rename",
         "ctypes.dlsym",
@@ -329,8 +338,8 @@ def test_counts_that_do_not_add_up_stop_the_night_and_publish_nothing(finished: 
     setup = """
 import pipelines.clean as clean
 real = clean.launch
-def lose_a_line(*args):
-    made = real(*args)
+def lose_a_line(*args, **named):
+    made = real(*args, **named)
     made["arrivals"]["2026-03-03"]["quarantined"] -= 1
     return made
 clean.launch = lose_a_line

@@ -114,8 +114,8 @@ def test_the_key_is_in_no_file_no_log_and_no_output(finished: Any, tmp_path: Pat
     market = finished.copy(tmp_path / "root")
     failing = (
         "import pipelines.clean as c, pipelines.launch as l\n"
-        "def launch(m, s, *r):\n"
-        " return l.launch(m, s | {'night': None, 'shop': 1}, *r)\n"
+        "def launch(m, s, *r, **k):\n"
+        " return l.launch(m, s | {'night': None, 'shop': 1}, *r, **k)\n"
         "c.launch = launch"
     )
     done = market.night(THIRD, "--force", setup=failing)
