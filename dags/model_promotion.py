@@ -38,16 +38,12 @@ def model_promotion(shop: Shop) -> DAG | None:
             def judge(model: str) -> dict:
                 return work.judge(model, shop.shop)
 
-            @task(task_id=f"promote_{model}", queue=GPU_QUEUE)
-            def promote(model: str) -> dict:
-                return work.judge(model, shop.shop)
-
             judged = judge(model)
             if model in shop.models.needs_review:
                 review = ReviewOperator(
                     task_id=f"review_{model}", task=model, shop=shop.shop, judged_by=f"judge_{model}"
                 )
-                judged >> review >> promote(model)
+                judged >> review >> judge.override(task_id=f"promote_{model}")(model)  # and so moves the alias
 
     return promotion()
 

@@ -131,7 +131,7 @@ def run_task(name: str, night: date, context: Context, run_id: str, links: dict[
     record = open_record(context.store, night, context.machine.engine, run_id)
     record.error = None
     record.links |= links
-    with context.store.lock(f"night-{night}-{name}", wait=True), _recorded(record, context):
+    with context.store.lock(f"night-{night}", wait=True), _recorded(record, context):
         if name not in _WITHOUT_AUDIT:
             warm_up()
         run_stage(name, record, context, Quiet())

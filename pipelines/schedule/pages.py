@@ -1,7 +1,7 @@
 """Our pages inside Airflow's: the page of a night's run, its report, and the pages of its audits.
 
-Served at /nightmarket (pipelines/schedule/plugin.py) to who is logged in to Airflow. Only
-reports and run records are served; no table, nothing of the raw layer.
+Served at /nightmarket (pipelines/schedule/plugin.py) to who is logged in to Airflow. Only reports and run
+records are served; no table, nothing of the raw layer.
 """
 
 import json

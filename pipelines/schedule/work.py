@@ -125,7 +125,7 @@ def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:
         return check_night(str(named))
     run = airflow["dag_run"]
     start = run.data_interval_start
-    if start is None or str(run.run_type) == "manual" or str(getattr(run.run_type, "value", "")) == "manual":
+    if start is None or getattr(run.run_type, "value", run.run_type) == "manual":
         return default_night(shop)
     night: date = start.astimezone(shop.zone).date()
     return night
