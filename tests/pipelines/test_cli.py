@@ -37,7 +37,7 @@ def words(text: str) -> str:
         (
             ["night"],
             [
-                "Run one night: land, clean, features, plan, publish, report.",
+                "Run one night: land, clean, features, learn, score, plan, publish, report, retain.",
                 "--date",
                 "--engine",
                 "--replay-quarantine",
