@@ -145,6 +145,10 @@ def run_stage(name: str, record: RunRecord, context: Context, progress: Progress
     progress.stage(name)
     started = time.perf_counter()
     result = _WORK[name](record.night, context)
+    pages = docs_folder(context.store) / record.night.isoformat()
+    keep([found for found in result.audits if found.night == record.night], pages, context.store)
+    if name == "report" and (kept := kept_since_built(pages)):  # what comes after it audits nothing
+        build_docs(kept, pages)
     seconds = time.perf_counter() - started
     tonight = record.night.isoformat()
     audits = [m.audit for m in result.manifests.values() if m.audit]
@@ -164,16 +168,11 @@ def run_stage(name: str, record: RunRecord, context: Context, progress: Progress
             "failed": sum(a["n_failed"] for a in audits),
         },
     }
-    audited = [found for found in result.audits if found.night == record.night]
-    keep(audited, _pages(context, record.night), context.store)
     progress.done(name, seconds, result.n_made, result.idle)
 
 
 def finish(record: RunRecord, context: Context, seconds: float) -> None:
-    """What comes after the last stage: pages of the audits, marks on what has become stale, the summary."""
-    docs = _pages(context, record.night)
-    if audits := kept_since_built(docs):
-        build_docs(audits, docs)
+    """What comes after the last stage: marks on what has become stale, the summary."""
     context.store.mark_stale()
     record.summary = _summary(record, context, seconds)
 
@@ -194,10 +193,6 @@ def _recorded(record: RunRecord, context: Context) -> Iterator[None]:
             if record.error:
                 context.store.mark_stale()  # some stages may have published
             record.write(context.store, {"shop": context.shop.digest, "machine": context.machine.digest})
-
-
-def _pages(context: Context, night: date) -> Path:
-    return docs_folder(context.store) / night.isoformat()
 
 
 def arrive(night: date, context: Context) -> dict[str, Any]:
@@ -260,7 +255,7 @@ def _summary(record: RunRecord, context: Context, seconds: float) -> dict[str, A
         "tables": dict(sorted(tables.items())),
         "audits": {
             **{key: sum(found[key] for found in audits) for key in ("tables", "expectations", "failed")},
-            "docs": str(_pages(context, night) / "index.html"),
+            "docs": str(docs_folder(store) / night.isoformat() / "index.html"),
         },
         "models": _models(record),
         "segments": segments.counts,

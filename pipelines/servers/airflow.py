@@ -39,7 +39,8 @@ def password_file(root: Path) -> Path:
 
 def command(name: str) -> list[str]:
     """Arguments after `python -m`."""
-    return ["airflow", name, *(["--skip-serve-logs"] if name in _NO_LOG_SERVER else [])]
+    program = ["pipelines.servers.scheduler"] if name == "scheduler" else ["airflow", name]
+    return [*program, *(["--skip-serve-logs"] if name in _NO_LOG_SERVER else [])]
 
 
 def environment(root: Path) -> dict[str, str]:
