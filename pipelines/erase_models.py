@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.core.registry import CHALLENGER, CHAMPION, LINEAGE_FILE, RETRAIN, Registry, Version
+from pipelines.core.registry import CHALLENGER, CHAMPION, LINEAGE_FILE, RETRAIN, Registry
 from pipelines.core.storage import ABSENT
 from pipelines.erase_journal import Change, Journal
 from pipelines.stage import Context
@@ -34,12 +34,12 @@ def mark_models(context: Context, certificate: str, journal: Journal, staging: P
         for version in registry.versions(task):
             if not _learnt_from(registry.file(version, LINEAGE_FILE), cut):
                 continue
-            if not registry.is_local:
-                _empty_on_server(registry, version, staging)
             if RETRAIN not in version.tags:
                 registry.tell(version, {RETRAIN: f"erasure {certificate}"})
             alias = aliases.get(version.version, "")
             found.append({"name": version.name, "version": version.version, "alias": alias})
+        if not registry.is_local:
+            _empty_on_server(registry, task, cut, staging)
     # Also models that a killed training logged and never registered.
     for bundle in sorted((registry.folder / "artifacts").glob("**/artifacts/bundle")):
         if (bundle / "lineage.json").is_file() and _learnt_from(bundle / "lineage.json", cut):
@@ -79,17 +79,34 @@ def _emptied(model: Path) -> Iterator[tuple[Path, bytes]]:
                 yield path, json.dumps(told).encode()
 
 
-def _empty_on_server(registry: Registry, version: Version, staging: Path) -> None:
-    """The same for a model behind MLflow's server: its example files are fetched aside, emptied and sent back."""
+def _empty_on_server(registry: Registry, task: str, cut: set[str], staging: Path) -> None:
+    """The same for a task's models behind MLflow's server: example files are fetched aside, emptied and sent back."""
     from mlflow.artifacts import download_artifacts
 
     with registry.answering():
-        model_id = registry.client.get_model_version(version.name, version.version).model_id
-        folder = staging / "models" / version.name / version.version
-        for name in (_ARROW, *_JSON):
-            target = (folder / name).parent
-            target.mkdir(parents=True, exist_ok=True)
-            download_artifacts(artifact_uri=f"models:/{model_id}/{name}", dst_path=str(target))
-        for path, text in _emptied(folder):
-            path.write_bytes(text)
-        registry.client.log_model_artifacts(str(model_id), str(folder))
+        client = registry.client
+        experiment = client.get_experiment_by_name(registry.name(task))
+        if experiment is None:
+            return
+        found = client.search_logged_models([experiment.experiment_id])
+        models = list(found)
+        while found.token:
+            found = client.search_logged_models([experiment.experiment_id], page_token=found.token)
+            models += found
+        for model in models:
+            folder = staging / "models" / model.model_id
+            listed = [
+                *client.list_logged_model_artifacts(model.model_id),
+                *client.list_logged_model_artifacts(model.model_id, str(Path(LINEAGE_FILE).parent)),
+            ]
+            for name in {file.path for file in listed} & {LINEAGE_FILE, _ARROW, *_JSON}:
+                target = (folder / name).parent
+                download_artifacts(artifact_uri=f"{model.artifact_location}/{name}", dst_path=str(target))
+            lineage = folder / LINEAGE_FILE
+            if lineage.exists() and not _learnt_from(lineage, cut):
+                continue
+            emptied = list(_emptied(folder))
+            for path, text in emptied:
+                path.write_bytes(text)
+            if emptied:
+                client.log_model_artifacts(model.model_id, str(folder))

@@ -1,6 +1,12 @@
 """Models that learnt from erased customers: told, marked, without example rows, and replaced at the next opportunity."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +23,12 @@ from pipelines.core.storage import ERASURE
 from pipelines.erase_journal import Change, Journal
 from pipelines.erase_models import mark_models
 from pipelines.promote import promote
+from pipelines.servers import mlflow
+from pipelines.servers.health import is_healthy
 from pipelines.train import is_due, registry_of, train
 from tests import fake_task
 from tests.fake_task import NIGHTS, context, make_root
+from tests.site import free_ports, until
 
 TASK, LAST, PERSON = "value", NIGHTS[-1], "u5"
 
@@ -37,14 +46,14 @@ def root(tmp_path: Path) -> Path:
     return make_root(tmp_path / "root")
 
 
-def contest(root: Path, **settings: Any) -> Any:
-    made = train(TASK, LAST, context(root, settings=settings))
-    return promote(TASK, LAST, context(root, settings=settings), made["version"])
+def contest(root: Path, uri: str | None = None, **settings: Any) -> Any:
+    made = train(TASK, LAST, context(root, uri=uri, settings=settings))
+    return promote(TASK, LAST, context(root, uri=uri, settings=settings), made["version"])
 
 
-def erase(root: Path, nights: list[date]) -> list[dict[str, str]]:
+def erase(root: Path, nights: list[date], uri: str | None = None) -> list[dict[str, str]]:
     """Cuts PERSON out of the events of these nights and marks the models."""
-    one = context(root)
+    one = context(root, uri=uri)
     store = one.store
     (store.folder / ERASURE).mkdir(exist_ok=True)
     with store.staging() as staging:
@@ -92,6 +101,48 @@ def test_models_that_learnt_from_the_person_are_told_marked_and_emptied_of_examp
     assert champion.tags[RETRAIN] == "erasure 0123456789abcdef"
     registry.fetch(champion)  # it goes on serving: its files are those that were registered
     assert erase(root, []) == []
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """MLflow's server on loopback, its address and its folder."""
+    folder, (port,) = tmp_path / "server", free_ports(1)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *mlflow.command(port)],
+        env={**fake_task.environment(tmp_path / "site"), **mlflow.environment(folder, port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: is_healthy("mlflow", url))
+        yield url, folder
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_models_behind_mlflows_server_are_marked_and_emptied_too(
+    root: Path, server: tuple[str, Path], tmp_path: Path
+) -> None:
+    url, folder = server
+    contest(root, url)
+    registry = registry_of(context(root, uri=url))
+    # as a training leaves it that is killed before it registers its model
+    client = registry.client
+    left = client.create_logged_model(registry.experiment(TASK), "left")
+    shutil.copytree(next(folder.rglob("bundle")), tmp_path / "left" / "artifacts" / "bundle")
+    client.log_model_artifacts(left.model_id, str(tmp_path / "left"))
+    assert set(examples(folder)) == {5}
+    told = erase(root, NIGHTS[:1], url)
+    assert [one["alias"] for one in sorted(told, key=lambda one: one["version"])] == ["", "champion"]
+    assert len(examples(folder)) == 7
+    assert set(examples(folder)) == {0}
+    champion = registry.aliased(TASK, CHAMPION)
+    assert champion
+    assert champion.tags[RETRAIN] == "erasure 0123456789abcdef"
+    registry.fetch(champion)
 
 
 def test_a_model_that_never_saw_the_persons_partitions_is_left_alone(root: Path) -> None:
