@@ -1,11 +1,12 @@
-"""Backfill: many nights of one shop. Lands everything once, then runs the nights in order; the order changes no table."""
+"""Backfill: many nights of one shop. Lands all that they look back on, then runs the nights in order; the order changes no table."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from pipelines import clean
 from pipelines import night as one_night
+from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError, WrongUseError
 from pipelines.core.storage import window
 from pipelines.night import Progress
@@ -32,7 +33,8 @@ def run(
     """
     if not nights:
         return []
-    one_night.arrive(max(nights), context)
+    for night in _landings(nights, context.shop):
+        one_night.arrive(night, context)
     if skip_empty:
         clean.judge(max(nights), context)
         nights = [night for night in nights if (events := context.store.manifest("events", night)) and events.rows]
@@ -41,6 +43,18 @@ def run(
         started(night)
         summaries.append(one_night.run(night, context, fetch=False, progress=progress))
     return summaries
+
+
+def _landings(nights: list[date], shop: Shop) -> list[date]:
+    """Nights to land, each of which brings the drops of its own window, so that together they bring all that `nights` look at."""
+    first, last = min(nights), max(nights)
+    if shop.landing["events"].is_archive:
+        return [last]
+    step = timedelta(days=shop.features.window_nights + shop.cleaning.late_nights)
+    found = [last]
+    while found[-1] - step > first:
+        found.append(found[-1] - step)
+    return sorted({first, *found})
 
 
 def stale(context: Context) -> list[date]:
