@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.core.sizing import build_session, files_of, partitions_of, spark_settings
+from pipelines.core.sizing import PARTITION_BYTES, build_session, files_of, partitions_of, spark_settings
 from spark_jobs import json_text
 from spark_jobs.session import Engine
 
@@ -26,10 +26,11 @@ class Spark(Engine):
     possessive = "+"  # Java walks back through a group by recursion, which a long field would overflow
 
     def __init__(self, work: Path, settings: dict[str, Any], n_bytes: int) -> None:
+        from pyspark import StorageLevel
         from pyspark.sql import SparkSession, functions
         from pyspark.sql import Window as window
 
-        self.functions, self.window = functions, window
+        self.functions, self.window, self._levels = functions, window, StorageLevel
         self.partitions: int | None = settings["partitions"]
         self.is_small = partitions_of(n_bytes) == 1  # then each of its tables is one file, and none is counted
         if settings["threads"] and settings["master"].startswith("local"):
@@ -37,6 +38,7 @@ class Spark(Engine):
         told = {
             "spark.sql.ansi.enabled": "false",
             "spark.sql.shuffle.partitions": str(self.partitions or partitions_of(n_bytes)),
+            "spark.sql.files.maxPartitionBytes": str(PARTITION_BYTES),
             "spark.sql.adaptive.enabled": "true",
             # Fixed partitions make equal bytes; adaptive execution would merge them by size.
             "spark.sql.adaptive.coalescePartitions.enabled": "false",
@@ -63,7 +65,8 @@ class Spark(Engine):
         return self.session.createDataFrame(list(values), schema)
 
     def hold(self, frame: DataFrame) -> DataFrame:
-        return frame.persist()
+        # In memory, all that a core holds would share its heap with the task at work; a disk has room for any night.
+        return frame.persist(self._levels.MEMORY_AND_DISK if self.is_small else self._levels.DISK_ONLY)
 
     def fetch(self, frame: DataFrame) -> list[dict[str, Any]]:
         return [row.asDict(recursive=True) for row in frame.collect()]
@@ -85,7 +88,7 @@ class Spark(Engine):
         held = None  # for no longer than this takes
         if not clustered:
             if n_rows is None and not self.is_small:
-                held = None if frame.storageLevel.useMemory else frame.persist()
+                held = None if frame.storageLevel.useDisk else self.hold(frame)
                 n_rows = frame.count()
             frame = self._into_ranges(frame, sort_by[0], n_rows or 0)
         frame.sortWithinPartitions(*order).write.parquet(str(written), mode="overwrite")
