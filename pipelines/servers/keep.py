@@ -2,7 +2,7 @@
 
     python -m pipelines.servers.keep      # started by `nightmarket up`, ended by `nightmarket down`
 
-A server that ends again and again is left alone after a while; its log says why, and `nightmarket up` tries once more.
+A server that ends again and again is left alone for a while; its log says why, and `nightmarket up` tries at once.
 """
 
 import sys
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from pipelines.core.storage import default_root
 from pipelines.servers.running import KEEPER, clear_port, running
-from pipelines.servers.start import HOLD_PORTS, NAMES, ports_of, start
+from pipelines.servers.start import HOLD_PORTS, NAMES, log_of, ports_of, start
 
 _LOOK_SECONDS = 2.0
 _MOST, _WITHIN_SECONDS = 5, 600
@@ -22,16 +22,27 @@ def keep() -> None:
     """Runs until it is stopped."""
     root = default_root()
     restarts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_MOST))
+    left_alone: set[str] = set()
     while True:
         time.sleep(_LOOK_SECONDS)
         alive = {server.name for server in running(root)}
         for name in NAMES:
-            if name not in alive and name != KEEPER and _may(restarts[name]):
-                sys.stdout.write(f"{datetime.now(UTC):%FT%TZ} {name} has ended: started again\n")
-                sys.stdout.flush()
+            if name in alive or name == KEEPER:
+                continue
+            if _may(restarts[name]):
+                left_alone.discard(name)
+                _say(f"{name} has ended: started again")
                 if name in HOLD_PORTS:
                     clear_port(root, name)
                 start(root, name, ports_of(root))
+            elif name not in left_alone:
+                left_alone.add(name)
+                _say(f"{name} ends again and again: left alone; {log_of(root, name)} says why; then nightmarket up")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{datetime.now(UTC):%FT%TZ} {text}\n")
+    sys.stdout.flush()
 
 
 def _may(before: deque[float]) -> bool:
