@@ -117,7 +117,9 @@ def erase(shop: str) -> dict[str, Any]:
 
 
 def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:
-    """The night named by hand, else that of the schedule or backfill; else the shop's newest. Raises WrongUseError."""
+    """The night named by hand, else that of the schedule or backfill; else the shop's newest when the run began: one night
+    for all tasks of a run, whatever the clock says meanwhile. Raises WrongUseError.
+    """
     from pipelines.night import check_night, default_night
 
     named = airflow["params"].get("night")
@@ -126,7 +128,7 @@ def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:
     run = airflow["dag_run"]
     start = run.data_interval_start
     if start is None or getattr(run.run_type, "value", run.run_type) == "manual":
-        return default_night(shop)
+        return default_night(shop, run.run_after)
     night: date = start.astimezone(shop.zone).date()
     return night
 
