@@ -188,8 +188,9 @@ def _recorded(record: RunRecord, context: Context) -> Iterator[None]:
         record.error = str(error)
         raise
     except OSError as error:
-        record.error = str(error)
-        raise storage_error(Path(error.filename or context.store.folder), error) from error
+        told = storage_error(Path(error.filename or context.store.folder), error)
+        record.error = str(told)
+        raise told from error
     finally:
         with contextlib.suppress(OSError, StorageError):  # the cause matters more than its record on a full disk
             if record.error:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
@@ -158,6 +159,12 @@ def _one_line() -> Iterator[None]:
     except NightmarketError as error:
         _log.error("%s", error)
         raise
+    except OSError as error:  # as the command line tells it
+        from pipelines.core.storage import default_root, storage_error
+
+        told = storage_error(Path(error.filename or default_root()), error)
+        _log.error("%s", told)
+        raise told from error
 
 
 @contextlib.contextmanager
