@@ -46,7 +46,7 @@ def up(airflow_port: int, mlflow_port: int, progress: Callable[[str], None] = la
         check_database(variable)
     root = default_root()
     alive = {server.name for server in running(root)}
-    if KEEPER in alive and not alive.issuperset(NAMES):  # it has given up on a server, or would start it just now
+    if KEEPER in alive and not alive.issuperset(NAMES):  # it may wait before it starts that again
         end_keeper(root)
         alive = {server.name for server in running(root)}
     # Where they listen was decided when they were started.

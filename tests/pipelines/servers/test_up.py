@@ -39,10 +39,10 @@ def pid_of(root: Path, name: str) -> int:
     return found
 
 
-def test_a_server_that_the_keeper_has_left_alone_is_started_by_up_with_a_fresh_keeper(
+def test_a_server_that_the_keeper_waits_to_start_again_is_started_by_up_with_a_fresh_keeper(
     started: list[str], tmp_path: Path
 ) -> None:
-    """As after a database that stayed away for long: each restart failed, and the keeper waits before it tries again."""
+    """As after a database that stayed away for long: each restart failed, and the keeper waits up to a minute."""
     assert up(1024, 1025).started == NAMES
     keeper, scheduler = pid_of(tmp_path, KEEPER), pid_of(tmp_path, "scheduler")
     mlflow = pid_of(tmp_path, "mlflow")
