@@ -4,7 +4,9 @@ import os
 import shutil
 import socket
 import sys
+import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ from pipelines.servers import airflow, mlflow
 from pipelines.servers.database import check_database
 
 State = Literal["good", "note", "broken"]
+_CLOCK_SECONDS = 60
 _PORTS = {8080: "Airflow", 5000: "MLflow"}
 
 
@@ -38,7 +41,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Looks at everything; changes nothing."""
     machine, configured = _machine()
-    servers = [_dags(), *_databases(), *_ports()]
+    servers = [_clock(), _dags(), *_databases(), *_ports()]
     return [_python(), _packages(), _java(machine), _disk(machine), *servers, configured, *_shops()]
 
 
@@ -98,6 +101,20 @@ def _disk(machine: Machine) -> Finding:
             "disk", "broken", f"{free_mb} MB free at {there}", f"free some space: a night needs at least {needed_mb} MB"
         )
     return Finding("disk", "good", f"{free_mb // 1024} GB free at {there}")
+
+
+def _clock() -> Finding:
+    """A clock that was set back, by the newest of what nights and servers have written."""
+    root = default_root()
+    files = [*root.glob("*/runs/*.json"), *root.glob("airflow/*.db"), *root.glob("airflow/logs/*.log")]
+    ahead = max((path.stat().st_mtime for path in files), default=0) - time.time()
+    if ahead < _CLOCK_SECONDS:
+        return Finding("clock", "good", f"{datetime.now(UTC):%F %T} UTC")
+    advice = (
+        "put the clock right; nights are not harmed, but Airflow lets runs wait that were started by the earlier time: "
+        "wait too, or delete those runs"
+    )
+    return Finding("clock", "broken", f"{ahead / 3600:.1f} h behind what was written under {root}", advice)
 
 
 def _dags() -> Finding:
