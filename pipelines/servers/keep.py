@@ -6,7 +6,8 @@ A server that ends again and again is started at once, then after ever longer wa
 that stayed away for long has ended is back soon after it. Its log says why it ends; `nightmarket up` does not wait.
 """
 
-import sys
+import contextlib
+import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -47,11 +48,11 @@ def keep() -> None:
         alive = {server.name for server in running(root)}
         for name in NAMES:
             if name not in alive and name != KEEPER and patience[name].may_start(time.monotonic()):
-                sys.stdout.write(f"{datetime.now(UTC):%FT%TZ} {name} has ended: started again\n")
-                sys.stdout.flush()
-                if name in HOLD_PORTS:
-                    clear_port(root, name)
-                start(root, name, ports_of(root))
+                with contextlib.suppress(OSError):  # a full disk: tried again later
+                    os.write(1, f"{datetime.now(UTC):%FT%TZ} {name} has ended: started again\n".encode())
+                    if name in HOLD_PORTS:
+                        clear_port(root, name)
+                    start(root, name, ports_of(root))
 
 
 if __name__ == "__main__":
