@@ -11,6 +11,8 @@ nights that depend on what has changed as stale.
 - an audit failed (`clean`, `features`, ...): nothing was published. The log links to the pages that show which rows broke
   what; mend the data or the rule, then clear the task. Lines in quarantine: DAG `replay_quarantine`.
 - the disk is full, a process was killed: make room, then clear the task; nothing is half written.
+- it is missing, or its runs wait: `nightmarket doctor` says whether the DAGs can be read, the database answers and the
+  clock was set back; a run that waited goes on by itself.
 - `watch_drift` pink (skipped) is good: the night is like those before it.
 """
 

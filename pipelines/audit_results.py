@@ -1,7 +1,8 @@
 """What audits found, kept beside the pages that show it: the stages of a night may audit in several processes, and one of
 them builds the pages of all.
 
-`keep` writes <pages>/results/<table>.json for each audit that passed; those hold rules and counts, never values.
+`keep` writes <pages>/results/<table>.json for each audit that passed; those hold rules and counts, never values. Where the
+index of the pages is there, it shows all of them: times of files would tell it wrong after the clock was set.
 """
 
 import json
@@ -13,15 +14,16 @@ from typing import Any
 from pipelines.audit import AuditResult, await_library
 from pipelines.core.storage import Store, write_atomic
 
-_FOLDER = "results"
+_FOLDER, _INDEX = "results", "index.html"
 
 
 def keep(results: Sequence[AuditResult], pages: Path, store: Store) -> None:
-    """Writes what each audit found; that of an earlier run is replaced. Raises StorageError."""
+    """Writes what each audit found in place of what an earlier run did, and takes the index back. Raises StorageError."""
     if not results:
         return
     folder = pages / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    (pages / _INDEX).unlink(missing_ok=True)
     with store.staging() as staging:
         for result in results:
             _write(result, folder / f"{result.table}.json", staging)
@@ -39,10 +41,9 @@ def _write(result: AuditResult, path: Path, staging: Path) -> None:
 
 
 def kept_since_built(pages: Path) -> list[AuditResult]:
-    """All kept results, by table, if one of them is newer than the index of the pages; else none."""
+    """All kept results, by table, if the index of the pages does not show them yet; else none."""
     files = sorted((pages / _FOLDER).glob("*.json"))
-    index = pages / "index.html"
-    if not files or (index.exists() and index.stat().st_mtime_ns > max(file.stat().st_mtime_ns for file in files)):
+    if not files or (pages / _INDEX).exists():
         return []
     await_library()
     from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema

@@ -4,19 +4,24 @@ import os
 import shutil
 import socket
 import sys
+import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 from rich.table import Table
 
-from pipelines.core.config import PROJECT, Machine, load_machine, load_shop
+from pipelines.core.config import Machine, load_machine, load_shop, require_shops, shops_folder
 from pipelines.core.errors import NightmarketError
 from pipelines.core.storage import default_root
+from pipelines.dag_folder import DAG_FOLDER, check_dag_folder
 from pipelines.launch import java_version, require_java
+from pipelines.servers import airflow, mlflow
+from pipelines.servers.database import check_database
 
 State = Literal["good", "note", "broken"]
+_CLOCK_SECONDS = 60
 _PORTS = {8080: "Airflow", 5000: "MLflow"}
 
 
@@ -36,7 +41,8 @@ class Finding:
 def examine() -> list[Finding]:
     """Looks at everything; changes nothing."""
     machine, configured = _machine()
-    return [_python(), _packages(), _java(machine), _disk(machine), *_ports(), configured, *_shops()]
+    servers = [_clock(), _dags(), *_databases(), *_ports()]
+    return [_python(), _packages(), _java(machine), _disk(machine), *servers, configured, *_shops()]
 
 
 def findings_table(findings: list[Finding]) -> Table:
@@ -97,6 +103,41 @@ def _disk(machine: Machine) -> Finding:
     return Finding("disk", "good", f"{free_mb // 1024} GB free at {there}")
 
 
+def _clock() -> Finding:
+    """A clock that was set back, by the newest of what nights and servers have written."""
+    root = default_root()
+    files = [*root.glob("*/runs/*.json"), *root.glob("airflow/*.db"), *root.glob("airflow/logs/*.log")]
+    ahead = max((path.stat().st_mtime for path in files), default=0) - time.time()
+    if ahead < _CLOCK_SECONDS:
+        return Finding("clock", "good", f"{datetime.now(UTC):%F %T} UTC")
+    advice = (
+        "put the clock right; nights are not harmed, but Airflow lets runs wait that were started by the earlier time: "
+        "wait too, or delete those runs"
+    )
+    return Finding("clock", "broken", f"{ahead / 3600:.1f} h behind what was written under {root}", advice)
+
+
+def _dags() -> Finding:
+    try:
+        check_dag_folder()
+    except NightmarketError as error:
+        return Finding("DAGs", "broken", str(error), "Airflow shows no DAGs that it cannot read, and runs none")
+    return Finding("DAGs", "good", str(DAG_FOLDER))
+
+
+def _databases() -> list[Finding]:
+    """Of Airflow and MLflow where they are not SQLite files of their own."""
+    findings = []
+    for variable in (airflow.DATABASE, mlflow.DATABASE):
+        if variable in os.environ:
+            try:
+                check_database(variable)
+                findings.append(Finding(variable, "good", "answers"))
+            except NightmarketError as error:
+                findings.append(Finding(variable, "broken", str(error), "then nightmarket up"))
+    return findings
+
+
 def _ports() -> list[Finding]:
     findings = []
     for port, user in _PORTS.items():
@@ -122,12 +163,15 @@ def _machine() -> tuple[Machine, Finding]:
 
 
 def _shops() -> list[Finding]:
-    folder = Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf"))
     findings = []
-    for path in sorted((folder / "shops").glob("*.yaml")):
+    try:
+        names = require_shops()
+    except NightmarketError as error:
+        return [Finding("shops", "broken", str(error), "there are no nights without a shop")]
+    for name in names:
         try:
-            load_shop(path.stem)
-            findings.append(Finding(f"shop {path.stem}", "good", str(path)))
+            load_shop(name)
+            findings.append(Finding(f"shop {name}", "good", str(shops_folder() / f"{name}.yaml")))
         except NightmarketError as error:
-            findings.append(Finding(f"shop {path.stem}", "broken", str(error), "mend that line"))
+            findings.append(Finding(f"shop {name}", "broken", str(error), "mend that line"))
     return findings

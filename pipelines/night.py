@@ -73,11 +73,12 @@ def open_context(
     return Context(shop, machine, store, folder.resolve(), force, note, submit)
 
 
-def default_night(shop: Shop) -> date:
-    """The demo's last night of history, an archive's last night, or yesterday in the shop's zone."""
+def default_night(shop: Shop, now: datetime | None = None) -> date:
+    """The demo's last night of history, an archive's last night, or yesterday in the shop's zone, as seen from `now`."""
     if shop.simulator:
         return shop.simulator.first_night + timedelta(days=shop.simulator.history_nights - 1)
-    return shop.landing["events"].last_night or datetime.now(shop.zone).date() - timedelta(days=1)
+    today = now.astimezone(shop.zone) if now else datetime.now(shop.zone)
+    return shop.landing["events"].last_night or today.date() - timedelta(days=1)
 
 
 def _land(night: date, context: Context) -> StageResult:
@@ -186,8 +187,9 @@ def _recorded(record: RunRecord, context: Context) -> Iterator[None]:
         record.error = str(error)
         raise
     except OSError as error:
-        record.error = str(error)
-        raise storage_error(Path(error.filename or context.store.folder), error) from error
+        told = storage_error(Path(error.filename or context.store.folder), error)
+        record.error = str(told)
+        raise told from error
     finally:
         with contextlib.suppress(OSError, StorageError):  # the cause matters more than its record on a full disk
             if record.error:

@@ -388,10 +388,9 @@ T = TypeVar("T", bound=Settings)
 
 def load_shop(name: str, folder: Path | None = None) -> Shop:
     """The shop's configuration. Raises ConfigError with file, line, key and what is allowed."""
-    folder = folder or _shops_folder()
-    path = folder / f"{name}.yaml"
-    if not path.is_file() or path.parent != folder:
-        known = shop_names(folder)
+    folder = folder or shops_folder()
+    path, known = folder / f"{name}.yaml", shop_names(folder)
+    if name not in known:
         raise ConfigError(f"unknown shop '{name}': no {path}; known shops: {', '.join(known) or 'none'}; add that file")
     shop = _load(path, Shop)
     if shop.shop != name:
@@ -400,11 +399,25 @@ def load_shop(name: str, folder: Path | None = None) -> Shop:
 
 
 def shop_names(folder: Path | None = None) -> list[str]:
-    """Shops that have a file in conf/shops/, sorted; the file itself may be broken."""
-    return sorted(path.stem for path in (folder or _shops_folder()).glob("*.yaml"))
+    """Shops that have a file in conf/shops/, sorted; the file itself may be broken. None where the folder cannot be read."""
+    return sorted(path.stem for path in (folder or shops_folder()).glob("*.yaml"))
 
 
-def _shops_folder() -> Path:
+def require_shops() -> list[str]:
+    """`shop_names`, of which there is at least one. Raises ConfigError that says why there is none."""
+    names, why = shop_names(), "no file NAME.yaml"
+    try:
+        next(shops_folder().iterdir(), None)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+    if not names:
+        raise ConfigError(
+            f"no shop in {shops_folder()} ({why}): expected conf/shops/NAME.yaml; add one or mend NIGHTMARKET_CONF"
+        )
+    return names
+
+
+def shops_folder() -> Path:
     return Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "shops"
 
 

@@ -354,12 +354,10 @@ class Store:
                     f"shop {self.shop}, {name}: process {handle.read().strip() or '?'} is working on it; "
                     "wait for it to end, then run again"
                 ) from None
-            with contextlib.suppress(
-                OSError
-            ):  # only for people to read; a full disk must not keep a lock from being held
-                handle.truncate(0)
-                handle.write(str(os.getpid()))
-                handle.flush()
+            # Only for people to read: a full disk must not keep a lock from being held, nor a buffer be left for its end.
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle.fileno(), 0)
+                os.write(handle.fileno(), str(os.getpid()).encode())
             yield
 
 

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 def tell_failure(shop: str, context: Mapping[str, Any]) -> None:
     """Airflow's failure callback, the shop bound. A webhook that does not answer is logged: it must not hide the failure."""
     from pipelines.core.config import load_machine, load_shop
+    from pipelines.core.errors import NightmarketError
     from pipelines.core.storage import Store, default_root
     from pipelines.run_record import open_record
     from pipelines.schedule.names import record_id
@@ -33,7 +34,10 @@ def tell_failure(shop: str, context: Mapping[str, Any]) -> None:
     record = open_record(store, night, machine.engine, record_id(run.run_id))
     if record.error is None:  # else the stage itself has told
         record.error = f"{task.task_id}: {error}"
-        record.write(store, {"shop": settings.digest, "machine": machine.digest})
+        try:
+            record.write(store, {"shop": settings.digest, "machine": machine.digest})
+        except (NightmarketError, OSError) as refused:  # on a full disk; the webhook is told all the same
+            _log.warning("the run record was not written: %s", refused)
     address = os.environ.get("NIGHTMARKET_WEBHOOK")
     if address:
         told = {

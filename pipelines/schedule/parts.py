@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from pipelines.core.config import Shop, load_shop, shop_names
+from pipelines.core.config import Shop, load_shop, require_shops, shop_names
 from pipelines.core.errors import ConfigError
+from pipelines.dag_folder import check_dag_folder
 from pipelines.schedule.failure import tell_failure
 
 NIGHTLY_AT: Final = "0 2 * * *"  # shop's local time; the night that ended at midnight
@@ -69,13 +70,11 @@ def dag_per_shop(build: Callable[[Shop], DAG | None]) -> dict[str, DAG]:
     return dags
 
 
-def check_shops() -> None:
-    """Raises ConfigError, a line per broken shop, or where there is no shop at all."""
-    names = shop_names()
-    if not names:
-        raise ConfigError("no shop to make DAGs of: expected conf/shops/NAME.yaml; add one or mend NIGHTMARKET_CONF")
+def check_files() -> None:
+    """Raises NightmarketError: DAG files that cannot be read, a line per broken shop, or no shop at all."""
+    check_dag_folder()
     broken = []
-    for name in names:
+    for name in require_shops():
         try:
             load_shop(name)
         except ConfigError as error:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
@@ -117,7 +118,9 @@ def erase(shop: str) -> dict[str, Any]:
 
 
 def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:
-    """The night named by hand, else that of the schedule or backfill; else the shop's newest. Raises WrongUseError."""
+    """The night named by hand, else that of the schedule or backfill; else the shop's newest when the run began: one night
+    for all tasks of a run, whatever the clock says meanwhile. Raises WrongUseError.
+    """
     from pipelines.night import check_night, default_night
 
     named = airflow["params"].get("night")
@@ -126,7 +129,7 @@ def night_of(airflow: Mapping[str, Any], shop: Shop) -> date:
     run = airflow["dag_run"]
     start = run.data_interval_start
     if start is None or getattr(run.run_type, "value", run.run_type) == "manual":
-        return default_night(shop)
+        return default_night(shop, run.run_after)
     night: date = start.astimezone(shop.zone).date()
     return night
 
@@ -156,6 +159,12 @@ def _one_line() -> Iterator[None]:
     except NightmarketError as error:
         _log.error("%s", error)
         raise
+    except OSError as error:  # as the command line tells it
+        from pipelines.core.storage import default_root, storage_error
+
+        told = storage_error(Path(error.filename or default_root()), error)
+        _log.error("%s", told)
+        raise told from error
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 """Which servers were started from a root and still run: <root>/airflow/servers.json, checked against the machine.
 
-A process id alone may have gone to another program after a crash or a restart of the machine: a server is its id and the
-time it was started. Each leads a session of its own, and what it starts belongs to that session and carries the root in its
-environment: either is enough to be stopped with it, also where the server itself has died.
+A process id alone may have gone to another program after a crash or a restart of the machine: a server is its id and when
+it was started, counted from the start of the machine, which no change of its clock moves. Each leads a session of its own,
+and what it starts belongs to that session and carries the root in its environment: either is enough to be stopped with it,
+also where the server itself has died.
 """
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,16 +23,16 @@ _STOP_SECONDS = 15
 
 @dataclass(frozen=True)
 class Server:
-    """A process that was started; `created` is its start in seconds since 1970, as the kernel tells it."""
+    """A process that was started; `created` is when, as `_created` tells it."""
 
     name: str
     pid: int
-    created: float
+    created: str
     log: str
 
     @classmethod
     def of(cls, name: str, pid: int, log: Path) -> "Server":
-        return cls(name, pid, psutil.Process(pid).create_time(), str(log))
+        return cls(name, pid, _created(pid), str(log))
 
     @property
     def is_alive(self) -> bool:
@@ -43,9 +45,24 @@ class Server:
     def is_replaced(self) -> bool:
         """Whether another program has its process id now."""
         try:
-            return psutil.Process(self.pid).create_time() != self.created
+            return _created(self.pid) != self.created
         except psutil.NoSuchProcess:
             return False
+
+
+def _created(pid: int) -> str:
+    """Tells a process from every other that has or had its id. Raises psutil.NoSuchProcess.
+
+    What psutil gives for Linux is the machine's start by today's clock plus this: with the clock put right by a second, every
+    server would be taken for another program.
+    """
+    if sys.platform != "linux":
+        return str(psutil.Process(pid).create_time())
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    return f"{after_name.split()[19]} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
 
 
 def running(root: Path) -> list[Server]:
@@ -69,11 +86,7 @@ def remember(root: Path, server: Server) -> None:
 def stop(root: Path) -> list[str]:
     """Stops every server of this root and all that they have started, first politely; returns the servers' names."""
     alive = running(root)
-    for server in alive:
-        if server.name == KEEPER:  # first of all, or it would start again what is stopped
-            keeper = psutil.Process(server.pid)
-            _quietly(keeper.kill)
-            psutil.wait_procs([keeper], timeout=_STOP_SECONDS)
+    end_keeper(root)  # first of all, or it would start again what is stopped
     ours = _ours(root)
     for process in ours:
         _quietly(process.terminate)
@@ -86,6 +99,15 @@ def stop(root: Path) -> list[str]:
         left = _ours(root)
     _file(root).unlink(missing_ok=True)
     return [server.name for server in alive]
+
+
+def end_keeper(root: Path) -> None:
+    """Ends the keeper alone; from then on nobody starts a server again."""
+    for server in running(root):
+        if server.name == KEEPER:
+            keeper = psutil.Process(server.pid)
+            _quietly(keeper.kill)
+            psutil.wait_procs([keeper], timeout=_STOP_SECONDS)
 
 
 def clear_port(root: Path, name: str) -> None:

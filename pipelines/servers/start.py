@@ -65,4 +65,9 @@ def start(root: Path, name: str, ports: Ports) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # not stopped by Ctrl-C of the terminal that started it
         )
-    remember(root, Server.of(name, process.pid, log))
+    try:
+        remember(root, Server.of(name, process.pid, log))
+    except OSError:  # on a full disk: what is not remembered would not be stopped either
+        process.kill()
+        process.wait()
+        raise

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from pipelines.core.errors import ServerError
 from pipelines.core.storage import default_root
-from pipelines.servers import airflow
+from pipelines.dag_folder import check_dag_folder
+from pipelines.servers import airflow, mlflow
+from pipelines.servers.database import check_database
 from pipelines.servers.health import is_healthy, is_port_free
-from pipelines.servers.running import KEEPER, clear_port, running, stop
+from pipelines.servers.running import KEEPER, clear_port, end_keeper, running, stop
 from pipelines.servers.start import NAMES, Ports, keep_ports, log_of, ports_of, start
 
 HEALTHY_SECONDS = 120
@@ -35,13 +37,21 @@ class Up:
 
 
 def up(airflow_port: int, mlflow_port: int, progress: Callable[[str], None] = lambda text: None) -> Up:
-    """Raises ServerError: a port that another program has, a server that ends or does not become healthy in time."""
+    """Raises ServerError: DAGs that cannot be read, a database that does not answer, a port that another program has, a
+    server that ends or does not become healthy in time.
+    """
     began = time.monotonic()
+    check_dag_folder()
+    for variable in (airflow.DATABASE, mlflow.DATABASE):
+        check_database(variable)
     root = default_root()
     alive = {server.name for server in running(root)}
+    if KEEPER in alive and not alive.issuperset(NAMES):  # it may wait before it starts that again
+        end_keeper(root)
+        alive = {server.name for server in running(root)}
     # Where they listen was decided when they were started.
     ports = ports_of(root) if alive else Ports(airflow_port, mlflow_port)
-    missing = () if KEEPER in alive else tuple(name for name in NAMES if name not in alive)  # else it starts them
+    missing = tuple(name for name in NAMES if name not in alive)
     for name, port in (("api-server", ports.airflow), ("mlflow", ports.mlflow)):
         if name in missing:
             clear_port(root, name)

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from pipelines.core.config import Shop
-from pipelines.core.errors import LandingError
+from pipelines.core.errors import LandingError, WrongUseError
 from pipelines.core.privacy import PseudonymKey
 from pipelines.simulator.answer import read_plan
 from pipelines.simulator.campaigns import history_plan
@@ -18,6 +18,7 @@ from pipelines.simulator.night import Night, live
 from pipelines.simulator.state import State, first_state, load_state, save_state, state_path
 from pipelines.simulator.world import build_world
 
+_MOST_NIGHTS = 400  # at once; a shop's history has 365 at most
 _GZIP_LEVEL = 1  # the files are read once; time counts more than size
 
 
@@ -33,10 +34,12 @@ def simulate(
 
     Night N answers the plan made on night N-1 where `plan_of` knows its folder; in the shop's history, where there is none,
     the random campaign of campaigns.py. A night that exists is never rewritten;
-    a folder that a killed run left half-written is. Raises ConfigError for a shop that is not simulated, LandingError
-    for a night whose state is lost, a plan that fails its checks, or a folder that cannot be written.
+    a folder that a killed run left half-written is. Raises ConfigError for a shop that is not simulated, WrongUseError for
+    a night so far ahead that its date must be wrong, LandingError for a night whose state is lost, a plan that fails its
+    checks, or a folder that cannot be written.
     """
     world = build_world(shop)
+    _refuse_far_ahead(through, date.fromordinal(world.first_night), landing)
     user_of: dict[str, int] = {}
     written: list[date] = []
     state: State | None = None
@@ -67,6 +70,17 @@ def simulate(
         where = error.filename or landing
         raise LandingError(f"{where}: cannot write night {night}: {error.strerror}; free space or fix it") from error
     return written
+
+
+def _refuse_far_ahead(night: date, first: date, landing: Path) -> None:
+    written = [path.name for path in landing.glob("????-??-??")]
+    furthest = max([first.isoformat(), *written])
+    limit = date.fromisoformat(furthest) + timedelta(days=_MOST_NIGHTS - 1)
+    if night > limit:
+        raise WrongUseError(
+            f"night {night} is too far ahead of {furthest} to be simulated: expected a night up to {limit}; "
+            "mend the date, or simulate up to an earlier night first"
+        )
 
 
 def write_night(landing: Path, night: date, done: Night) -> None:

@@ -5,9 +5,10 @@ import copy
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from pipelines.core.config import Shop, load_shop, shop_names
+from pipelines.dag_folder import check_dag_folder
 from pipelines.run_record import STAGES
-from pipelines.schedule import GPU_POOL, GPU_QUEUE
+from pipelines.schedule import GPU_POOL, GPU_QUEUE, parts
 from pipelines.schedule.failure import tell_failure
 from pipelines.schedule.parts import NIGHTLY_AT, Owner, Tag
 from tests.conftest import PROJECT, SHOP
+from tests.permissions import obeying
 
 DAGS = PROJECT / "dags"
 FILES = sorted(DAGS.glob("*.py"))
@@ -315,7 +318,7 @@ def test_a_dag_file_only_wires(path: Path) -> None:
     head, *body = tree.body
     assert isinstance(head, ast.Expr), f"{path.name}: begins with a docstring"
     for node in body:
-        wires = isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef) or ast.unparse(node) == "check_shops()"
+        wires = isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef) or ast.unparse(node) == "check_files()"
         assert wires or re.fullmatch(r"globals\(\)\.update\(dag_per_shop\(\w+\)\)", ast.unparse(node)), (
             f"{path.name}: line {node.lineno} works at import; move it into a task or pipelines/schedule/parts.py"
         )
@@ -333,7 +336,8 @@ def test_a_dag_file_only_wires(path: Path) -> None:
     )
 
 
-def test_parsing_all_dags_in_a_fresh_process_imports_no_heavy_library() -> None:
+def bag_of_fresh_process(prefix: Sequence[str] = (), **environment: str) -> tuple[int, dict[str, str], list[str]]:
+    """The number of DAGs, the import errors, and the libraries that parsing has loaded."""
     program = (
         "import sys, json\n"
         "from airflow.dag_processing.dagbag import DagBag\n"
@@ -341,13 +345,18 @@ def test_parsing_all_dags_in_a_fresh_process_imports_no_heavy_library() -> None:
         "print(json.dumps([len(bag.dags), bag.import_errors, sorted({name.partition('.')[0] for name in sys.modules})]))"
     )
     told = subprocess.run(
-        [sys.executable, "-c", program],
+        [*prefix, sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
         check=True,
     )
     n_dags, errors, loaded = json.loads(told.stdout.splitlines()[-1])
+    return n_dags, errors, loaded
+
+
+def test_parsing_all_dags_in_a_fresh_process_imports_no_heavy_library() -> None:
+    n_dags, errors, loaded = bag_of_fresh_process()
     assert (n_dags > 0, errors) == (True, {})
     refuse(HEAVY & set(loaded), "import it inside the function of pipelines/ that needs it")
 
@@ -383,6 +392,51 @@ def test_without_any_shop_one_import_error_says_what_to_do(
     assert not found.dags
     assert [Path(path).name for path in found.import_errors] == ["broken_shops.py"]
     assert "expected conf/shops/NAME.yaml; add one or mend NIGHTMARKET_CONF" in next(iter(found.import_errors.values()))
+
+
+def test_a_dag_file_that_cannot_be_read_is_an_import_error_and_the_others_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow alone passes over it in silence."""
+    dags = Path(shutil.copytree(DAGS, tmp_path / "dags"))
+    (dags / "campaign_readout.py").unlink()
+    (dags / "campaign_readout.py").symlink_to(tmp_path / "nowhere.py")
+    monkeypatch.setattr(parts, "check_dag_folder", lambda: check_dag_folder(dags))
+    found = load(dags)
+    assert {split(dag_id)[0] for dag_id in found.dags} == (ALWAYS | WITH_MODELS) - {"campaign_readout"}
+    assert [Path(path).name for path in found.import_errors] == ["broken_shops.py"]
+    told = next(iter(found.import_errors.values()))
+    assert f"DAG folder {dags}: cannot be read: campaign_readout.py (no such file or directory)" in told
+
+
+@pytest.mark.parametrize(
+    ("closed", "told"),
+    [
+        ("", "no shop in {shops} (permission denied): expected conf/shops/NAME.yaml; add one or mend NIGHTMARKET_CONF"),
+        ("live.yaml", "{shops}/live.yaml: cannot be read: Permission denied"),
+    ],
+    ids=["folder", "file"],
+)
+def test_shops_that_nobody_may_read_are_one_import_error(closed: str, told: str, tmp_path: Path) -> None:
+    shops = write_conf(tmp_path / "conf", {"live": LIVE}) / "shops"
+    (shops / closed).chmod(0)
+    n_dags, errors, _ = bag_of_fresh_process(obeying(), NIGHTMARKET_CONF=str(tmp_path / "conf"))
+    (shops / closed).chmod(0o700)
+    assert n_dags == 0
+    assert [Path(path).name for path in errors] == ["broken_shops.py"]
+    assert told.format(shops=shops) in next(iter(errors.values()))
+
+
+def test_a_shop_s_file_that_is_none_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = write_conf(tmp_path / "conf", {"live": LIVE})
+    (conf / "shops" / "gone.yaml").symlink_to("nowhere")
+    (conf / "shops" / "folder.yaml").mkdir()
+    monkeypatch.setenv("NIGHTMARKET_CONF", str(conf))
+    found = load()
+    assert len(found.dags) == len(ALWAYS | WITH_MODELS)
+    told = next(iter(found.import_errors.values()))
+    assert f"{conf}/shops/gone.yaml: cannot be read: No such file or directory" in told
+    assert f"{conf}/shops/folder.yaml: cannot be read: Is a directory" in told
 
 
 def test_a_mended_shop_has_its_dags_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -62,14 +63,15 @@ def test_pages_are_built_from_what_another_process_kept_and_then_nothing_waits(
     assert kept_since_built(pages) == []
 
 
-def test_a_newer_result_builds_the_pages_of_all_again(passed: AuditResult, pages: Path, store: Store) -> None:
+@pytest.mark.parametrize("seconds", [-86_400, 86_400])
+def test_a_further_result_builds_the_pages_of_all_again_though_the_clock_was_set(
+    seconds: int, passed: AuditResult, pages: Path, store: Store
+) -> None:
     keep([passed], pages, store)
-    (pages / "index.html").touch()
-    results = pages / "results"
-    index = (pages / "index.html").stat().st_mtime_ns
-    other = json.loads((results / "segments.json").read_text()) | {"table": "events"}
-    (results / "events.json").write_text(json.dumps(other))
-    os.utime(results / "events.json", ns=(index, index + 1))
+    build_docs(kept_since_built(pages), pages)
+    built = (pages / "index.html").stat().st_mtime_ns + seconds * 1_000_000_000
+    os.utime(pages / "index.html", ns=(built, built))
+    keep([replace(passed, table="events")], pages, store)
     assert [found.table for found in kept_since_built(pages)] == ["events", "segments"]
 
 

@@ -1,5 +1,7 @@
 import json
+import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,26 @@ def test_whatever_is_not_good_says_what_to_do(place: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(place))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     assert [finding for finding in examine() if finding.state != "good" and not finding.advice] == []
+
+
+def test_a_clock_that_was_set_back_is_told_with_what_airflow_makes_of_it(place: Path) -> None:
+    record = place / "root" / "tiny" / "runs" / "one.json"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    assert found("clock").state == "good"
+    later = time.time() + 26 * 3600
+    os.utime(record, (later, later))
+    assert (found("clock").state, found("clock").found[:21]) == ("broken", "26.0 h behind what wa")
+    assert "runs wait that were started by the earlier time" in found("clock").advice
+
+
+def test_no_shops_are_told_with_where_they_belong(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "local.yaml").write_text("engine: duckdb\n")
+    monkeypatch.setenv("NIGHTMARKET_CONF", str(place))
+    assert found("shops").state == "broken"
+    assert (
+        f"no shop in {place}/shops (no such file or directory): expected conf/shops/NAME.yaml" in found("shops").found
+    )
 
 
 def test_missing_java_is_a_note_on_duckdb_and_a_fault_on_spark(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.storage import content_hash
-from tests.small_disk import mounted
+from tests.small_disk import fill, small
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and mounts as Linux does")
 FIRST, SECOND, THIRD = "2026-03-01", "2026-03-02", "2026-03-03"
@@ -231,22 +231,8 @@ def small_disk(
 ) -> Iterator[tuple[Any, Path, Path]]:
     """A warm process that alone sees a disk of 24 MB mounted; the folder as it sees it, and as the test does."""
     folder = tmp_path_factory.mktemp("disk")
-    shared = warm_process()
-    process = type(shared)(shared.cache, mounted(folder, "size=24m"))
-    (shared.cache / "ready").mkdir(exist_ok=True)
-    while "unshare" in Path(f"/proc/{process.process.pid}/comm").read_text() or not process.process.pid:
-        time.sleep(0.02)
-    yield process, folder, Path(f"/proc/{process.process.pid}/root{folder}")
-    process.close()
-
-
-def fill(disk: Path, left_kb: int) -> None:
-    with (disk / "filler").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * (1 << 16))
-        except OSError:
-            file.truncate(max(0, file.tell() - (left_kb << 10)))
+    with small(warm_process(), folder) as (process, seen):
+        yield process, folder, seen
 
 
 def test_a_disk_that_fills_up_at_any_stage_costs_nothing_but_time(

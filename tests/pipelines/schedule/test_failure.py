@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.core.errors import StorageError
 from pipelines.core.storage import Store
-from pipelines.run_record import open_record, record_path
+from pipelines.run_record import RunRecord, open_record, record_path
 from pipelines.schedule.failure import post, tell_failure
 
 NIGHT, RUN_ID = date(2026, 3, 2), "airflow-scheduled__2026-03-02T01-00-00-00-00"
@@ -118,6 +119,22 @@ def test_the_webhook_gets_one_object_with_what_failed_and_where(store: Store, mo
         monkeypatch.setenv("NIGHTMARKET_WEBHOOK", address)
         tell_failure("tiny", CONTEXT)
     assert got == [("/hook/s3cret", "application/json", TOLD)]
+
+
+def test_a_record_that_a_full_disk_refuses_is_a_warning_and_the_webhook_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*args: Any) -> None:
+        raise StorageError("tiny/.staging: the disk is full; nothing was published; free some space and run again")
+
+    monkeypatch.setattr(RunRecord, "write", full)
+    with server(thanks) as (address, got):
+        monkeypatch.setenv("NIGHTMARKET_WEBHOOK", address)
+        tell_failure("tiny", CONTEXT)
+    assert got == [("/hook/s3cret", "application/json", TOLD)]
+    assert caplog.messages == [
+        "the run record was not written: tiny/.staging: the disk is full; nothing was published; free some space and run again"
+    ]
 
 
 @pytest.mark.parametrize("answer", [refusal, nonsense, hangs_up])

@@ -2,7 +2,7 @@ import ast
 import importlib
 import logging
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,12 @@ OTHER_IMPORTS = [
 
 def airflow(named: str | None = None, start: datetime | None = None, run_type: Any = DagRunType.BACKFILL_JOB) -> Any:
     """What a task is told about its run."""
-    run = SimpleNamespace(run_id="backfill__2026-03-02T01:00:00+00:00", run_type=run_type, data_interval_start=start)
+    run = SimpleNamespace(
+        run_id="backfill__2026-03-02T01:00:00+00:00",
+        run_type=run_type,
+        data_interval_start=start,
+        run_after=datetime(2026, 5, 1, 22, 30, tzinfo=UTC),
+    )
     return {"params": {"night": named}, "dag_run": run, "ti": SimpleNamespace(log_url="http://127.0.0.1:8080/log")}
 
 
@@ -90,6 +95,19 @@ def test_a_run_by_hand_that_names_no_night_takes_the_shop_s_newest(run_type: Any
 
 def test_a_run_without_an_interval_takes_the_shop_s_newest_night_too(conf: Path) -> None:
     assert work.night_of(airflow(run_type=DagRunType.ASSET_TRIGGERED), shop_in("UTC", conf)) == date(2026, 3, 3)
+
+
+@pytest.mark.parametrize(("zone", "expected"), [("UTC", date(2026, 4, 30)), ("Europe/Amsterdam", date(2026, 5, 1))])
+def test_all_tasks_of_a_run_by_hand_work_on_one_night_though_midnight_passes_or_the_clock_jumps(
+    zone: str, expected: date, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live shop's newest night is the day before the run was started, in the shop's zone."""
+    live = shop_in(zone, conf).model_copy(update={"simulator": None})
+    for clock in ("2026-05-01T23:59", "2026-05-02T00:01", "1970-01-01T00:00", "2031-05-01T00:00"):
+        jumped = datetime.fromisoformat(clock).replace(tzinfo=UTC)
+        monkeypatch.setattr(night, "datetime", SimpleNamespace(now=jumped.astimezone))
+        assert night.default_night(live) == jumped.astimezone(live.zone).date() - timedelta(days=1)
+        assert work.night_of(airflow(run_type=DagRunType.MANUAL), live) == expected
 
 
 def test_a_night_that_is_no_date_is_refused(conf: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.config import PROJECT, Shop, Simulator, load_shop
-from pipelines.core.errors import ConfigError, LandingError
+from pipelines.core.errors import ConfigError, LandingError, WrongUseError
 from pipelines.core.privacy import PseudonymKey
 from pipelines.simulator import simulate as simulate_module
 from pipelines.simulator.simulate import simulate
@@ -264,6 +264,19 @@ def test_a_shop_that_is_not_simulated_is_refused(tmp_path: Path) -> None:
     shop = load_shop("demo").model_copy(update={"simulator": None})
     with pytest.raises(ConfigError, match="not simulated"):
         simulate(shop, tmp_path, FIRST, no_plan, KEY)
+
+
+def test_a_night_so_far_ahead_that_its_date_must_be_wrong_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    with pytest.raises(WrongUseError) as refused:
+        simulate(demo(), tmp_path, date(2206, 3, 1), no_plan, KEY)
+    assert str(refused.value) == (
+        "night 2206-03-01 is too far ahead of 2026-03-01 to be simulated: expected a night up to 2027-04-04; "
+        "mend the date, or simulate up to an earlier night first"
+    )
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "2027-04-04").mkdir()
+    with pytest.raises(WrongUseError, match="expected a night up to 2028-05-07"):
+        simulate(demo(), tmp_path, date(2028, 5, 8), no_plan, KEY)
 
 
 @pytest.mark.parametrize(("customers", "items"), [(10, 20), (11, 23)])
