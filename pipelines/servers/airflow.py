@@ -134,7 +134,9 @@ def _settings(root: Path, port: int, secret: Mapping[str, str]) -> dict[str, dic
         "api_auth": {"jwt_secret": secret["jwt_secret"]},
         "scheduler": {
             "scheduler_idle_sleep_time": "0.25",
-            "task_instance_heartbeat_timeout": "60",  # s; a task whose process died with the scheduler runs again after
+            # s; a task whose process died runs again after, also where the scheduler died with it
+            "task_instance_heartbeat_timeout": "60",
+            "orphaned_tasks_check_interval": "30",
         },
         "logging": {"base_log_folder": str(home / "logs")},
         "usage_data_collection": {"enabled": "False"},
