@@ -38,7 +38,8 @@ import pyarrow.parquet as pq
 
 from pipelines import plan
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop, load_shop
+from pipelines.core.config import load_shop
+from pipelines.core.shop import Shop
 from pipelines.strategy.candidates import arms
 from pipelines.strategy.constraints import Customers, group_customers
 from pipelines.strategy.exploit import exploit

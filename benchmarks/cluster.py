@@ -25,7 +25,8 @@ import duckdb
 import clean_events
 from local_cluster import local_cluster
 from pipelines import clean, features, land
-from pipelines.core.config import Machine, Shop, Source
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Shop, Source
 from pipelines.core.storage import Store, content_hash
 from pipelines.launch import launch
 from pipelines.stage import Context

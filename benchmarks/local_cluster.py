@@ -25,7 +25,7 @@ from typing import Any
 
 import pyspark
 
-from pipelines.core.config import Machine
+from pipelines.core.machine import Machine
 from pipelines.core.sizing import EQUAL_BYTES, SHORT_LIVED_JVM
 
 START_SECONDS = 60

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import SendWindow, Shop
+from pipelines.core.shop import SendWindow, Shop
 from pipelines.core.storage import Store
 from pipelines.simulator import night as simulated
 from pipelines.simulator.answer import BOUNCE_SHARE, Plan, after, send

@@ -7,7 +7,7 @@ The numbers are those of the night's report, with intervals, as the task's retur
 
 from airflow.sdk import DAG, dag, task
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.schedule import work
 from pipelines.schedule.parts import Owner, Tag, by_hand, dag_per_shop, defaults, night_done
 

@@ -12,7 +12,7 @@ The champion is wrong although it was better: `nightmarket rollback TASK --shop 
 
 from airflow.sdk import DAG, AssetAny, dag, task
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.schedule import GPU_QUEUE, work
 from pipelines.schedule.parts import Owner, Tag, by_hand, challenger, dag_per_shop, defaults
 from pipelines.schedule.review import ReviewOperator

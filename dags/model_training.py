@@ -10,7 +10,7 @@ champion goes on scoring.
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.schedule import GPU_POOL, GPU_QUEUE, work
 from pipelines.schedule.parts import (
     TRAINING_AT,

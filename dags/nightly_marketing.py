@@ -18,7 +18,7 @@ nights that depend on what has changed as stale.
 
 from airflow.sdk import DAG, Param, chain, dag, task
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.schedule import work
 from pipelines.schedule.parts import Owner, Tag, dag_per_shop, defaults, drift, night_done, nights_of
 

@@ -8,7 +8,7 @@ Started by hand with the night. Lines that are good now become events of their n
 
 from airflow.sdk import DAG, Param, dag, task
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.schedule import work
 from pipelines.schedule.parts import Owner, Tag, by_hand, dag_per_shop, defaults
 

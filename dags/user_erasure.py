@@ -12,7 +12,7 @@ with that name.
 
 from airflow.sdk import DAG, Param, dag, task
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.schedule import work
 from pipelines.schedule.parts import Owner, Tag, by_hand, dag_per_shop, defaults
 

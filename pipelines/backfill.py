@@ -6,8 +6,8 @@ from typing import Any
 
 from pipelines import clean
 from pipelines import night as one_night
-from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError, WrongUseError
+from pipelines.core.shop import Shop
 from pipelines.core.storage import window
 from pipelines.night import Progress
 from pipelines.stage import Context

@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import Shop
 from pipelines.core.errors import AccountingError, AuditError, NoDataError
 from pipelines.core.privacy import load_key
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.gates import gate
 from pipelines.launch import launch

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.core.config import Machine, load_machine, load_shop
+from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import EXIT_FAILED, NightmarketError, WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.core.storage import default_root, storage_error
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from pipelines.core.config import Machine, load_machine, load_shop, require_shops, shops_folder
+from pipelines.core.config import load_machine, load_shop, require_shops, shops_folder
 from pipelines.core.errors import NightmarketError
+from pipelines.core.machine import Machine
 from pipelines.core.storage import default_root
 from pipelines.dag_folder import DAG_FOLDER, check_dag_folder
 from pipelines.launch import java_version, require_java

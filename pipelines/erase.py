@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import Machine, Shop
 from pipelines.core.errors import StorageError, WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.core.privacy import load_key
+from pipelines.core.shop import Shop
 from pipelines.core.storage import ERASURE, Store, default_root, storage_error, write_atomic
 from pipelines.core.tables import TABLES
 from pipelines.erase_files import EXPORTS, Names, erase_exports, erase_landing, erase_texts

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import Machine
 from pipelines.core.errors import WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.core.storage import default_root
 from pipelines.launch import launch
 

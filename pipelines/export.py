@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
 from pipelines.core.errors import StorageError
+from pipelines.core.shop import Shop
 from pipelines.core.storage import file_hash, replace_folder, storage_error
 from pipelines.strategy.candidates import NOTHING, candidates
 

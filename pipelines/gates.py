@@ -6,7 +6,7 @@ Pure functions of counts; the caller raises AuditError with what they return. Ru
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from pipelines.core.config import Gates
+from pipelines.core.shop import Gates
 
 
 def gate(

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Cleaning, Machine, Shop, Source
 from pipelines.core.errors import LandingError
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Cleaning, Shop, Source
 from pipelines.core.storage import Manifest, Store, file_hash, window
 from pipelines.keep_out import Ledger, load_ledger
 from pipelines.retain import refuse_expired

@@ -19,8 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import PROJECT, Machine
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import CAUSE_FILE, EXIT_FAILED, JobError, NoDataError, WrongUseError
+from pipelines.core.machine import Machine
 
 _MIN_JAVA = 17
 _FULL_BYTES = 1 << 20

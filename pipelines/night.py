@@ -12,8 +12,10 @@ from typing import Any, Protocol
 from pipelines import accounting, clean, features, land, learn, plan, publish, report, retain, score
 from pipelines.audit import build_docs, warm_up
 from pipelines.audit_results import keep, kept_since_built
-from pipelines.core.config import PROJECT, Machine, Shop
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import ConfigError, NightmarketError, StorageError, WrongUseError
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, default_root, storage_error
 from pipelines.launch import Submit, require_spark
 from pipelines.run_record import STAGES, RunRecord, open_record

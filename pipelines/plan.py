@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop, Strategy
 from pipelines.core.errors import NoDataError
+from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.plan_scores import NO_VERSION, Scores, read_scores

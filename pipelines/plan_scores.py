@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Strategy
 from pipelines.core.errors import NoDataError
+from pipelines.core.shop import Strategy
 from pipelines.core.storage import Store
 from pipelines.strategy.candidates import candidates
 from pipelines.strategy.exploit import profit_lift

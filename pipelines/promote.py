@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-from pipelines.core.config import Models
 from pipelines.core.errors import NoDataError, RegistryError
 from pipelines.core.registry import CHALLENGER, CHAMPION, LINEAGE_FILE, MAX_TEXT, RETRAIN, Registry, Version
+from pipelines.core.shop import Models
 from pipelines.core.storage import ABSENT, Store
 from pipelines.core.tables import TABLES
 from pipelines.launch import launch

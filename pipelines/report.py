@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines import report_charts
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, file_hash, storage_error, window
 from pipelines.core.tables import TABLES
 from pipelines.report_audience import MEASURED_NIGHTS

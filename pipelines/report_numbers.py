@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.accounting import by_arrival, late_lines, of_arrival
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume

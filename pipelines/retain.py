@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Retention, Shop
 from pipelines.core.errors import WrongUseError
+from pipelines.core.shop import Retention, Shop
 from pipelines.core.storage import RETENTION, Store, content_hash, write_atomic
 from pipelines.core.tables import ARTEFACTS, TABLES
 from pipelines.stage import Context, StageResult, docs_folder

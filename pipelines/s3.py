@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from pipelines.core.config import S3
 from pipelines.core.errors import LandingError, StorageError
+from pipelines.core.shop import S3
 
 CHUNK = 64 * 1024  # bytes per read: what a cut connection can cost at most
 CHECKSUMS = ("SHA256", "CRC64NVME", "CRC32C", "CRC32", "SHA1")  # the first that is stored and computable here is used

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipelines.core.config import S3
 from pipelines.core.errors import ConfigError, LandingError, StorageError
+from pipelines.core.shop import S3
 from pipelines.s3 import CHUNK, Progress, Remote, connect, look, matches, plain_errors, prove, split_url
 
 OURS = ".nightmarket-s3"

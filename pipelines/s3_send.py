@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipelines.core.config import S3
 from pipelines.core.errors import ConfigError, LandingError
+from pipelines.core.shop import S3
 from pipelines.s3 import Progress, connect, look, plain_errors, prove, split_url
 
 MANIFEST = "manifest.json"

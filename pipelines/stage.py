@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core import sizing
-from pipelines.core.config import Machine, Settings, Shop
 from pipelines.core.errors import AuditError
+from pipelines.core.machine import Machine
+from pipelines.core.settings import Settings
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Manifest, Store
 from pipelines.core.tables import ARTEFACTS
 from pipelines.launch import Submit

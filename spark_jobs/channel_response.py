@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Channel
+from pipelines.core.shop import Channel
 from spark_jobs.event_window import NIGHTS_AGO, as_table, total
 from spark_jobs.session import Column, DataFrame, F, engine
 

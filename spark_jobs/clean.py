@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
 from pipelines.core.privacy import PseudonymKey, load_key
+from pipelines.core.shop import Shop
 from pipelines.core.tables import TABLES
 from spark_jobs import events as ev
 from spark_jobs.feeds import clean_catalog, clean_feeds

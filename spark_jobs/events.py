@@ -8,9 +8,9 @@ from functools import reduce
 from operator import or_
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Cleaning, Shop, Source
 from pipelines.core.errors import ConfigError
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import Cleaning, Shop, Source
 from pipelines.core.tables import TABLES
 from spark_jobs.parse import IS_HEADER, OCCURRED_US, Format, cents, first_reason, mapped, money, split
 from spark_jobs.session import Column, DataFrame, F, Window, engine

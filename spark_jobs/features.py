@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Features, Shop
 from pipelines.core.errors import NoDataError
+from pipelines.core.shop import Features, Shop
 from pipelines.core.tables import TABLES
 from spark_jobs.channel_response import CONSENT_EVENTS, channel_response
 from spark_jobs.event_window import NIGHTS_AGO, EventWindow, event_window, nights_ago

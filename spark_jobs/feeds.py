@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import Shop
 from pipelines.core.tables import TABLES
 from spark_jobs.events import load_format, pseudonyms
 from spark_jobs.parse import OCCURRED_US, cents, first_reason, money, split

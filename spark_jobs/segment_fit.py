@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Features
+from pipelines.core.shop import Features
 from spark_jobs.segment_names import name_segments
 from spark_jobs.segments import DIGITS, FEATURES, projection_weights
 

@@ -23,9 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.config import PROJECT, Machine, Models, Shop, Source
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import NoDataError, TrainingError
+from pipelines.core.machine import Machine
 from pipelines.core.registry import Registry
+from pipelines.core.shop import Models, Shop, Source
 from pipelines.core.storage import Store
 from pipelines.stage import Context
 from pipelines.strategy import judgement

@@ -15,8 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import Shop
 from pipelines.core.registry import CHALLENGER, Registry, Version, folder_hash, training_digest
+from pipelines.core.shop import Shop
 from training.card import card
 from training.job import run_job
 from training.judge import compare, size_mb, timed

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core.config import Shop
 from pipelines.core.errors import TrainingError
 from pipelines.core.registry import BASELINE_FOLDER, Registry
+from pipelines.core.shop import Shop
 from pipelines.strategy.judgement import MIN_SEGMENT_CUSTOMERS, Interval, Metric, resampled, segment_level
 from training.card import card
 from training.job import run_job

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field, model_validator
 from transformers import TrainingArguments
 
-from pipelines.core.config import Settings
 from pipelines.core.errors import TrainingError
+from pipelines.core.settings import Settings
 
 Precision = Literal["auto", "bf16", "fp32"]
 

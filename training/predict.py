@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.core.sizing import build_session, files_of, spark_settings
 from pipelines.core.storage import Store
 from pipelines.core.tables import DOUBLE, STRING, TABLES

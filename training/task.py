@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
-from pipelines.core.config import Settings, Shop
 from pipelines.core.errors import WrongUseError
+from pipelines.core.settings import Settings
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 
 TASKS = ("behaviour", "effect", "value")

@@ -29,7 +29,7 @@ def _ours(engine_name: str, csv: Path, out: Path, memory_gb: float) -> None:
 
     from pipelines import land
     from pipelines.core.columns import Columns as C
-    from pipelines.core.config import Shop, Source
+    from pipelines.core.shop import Shop, Source
     from spark_jobs import events as ev
     from spark_jobs.parse import OCCURRED_US, Format, cents, micros_of_whole_seconds
     from spark_jobs.session import F, open_engine

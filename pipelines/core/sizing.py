@@ -8,8 +8,9 @@ import os
 import time
 from typing import Any, Final
 
-from pipelines.core.config import PROJECT, Machine
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import JobError
+from pipelines.core.machine import Machine
 
 PARTITION_BYTES: Final = 16 << 20  # of Parquet (zstd) read, per shuffle partition
 FILE_ROWS: Final = 500_000  # rows of one file: what one task sorts and writes

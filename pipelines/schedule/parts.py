@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from pipelines.core.config import Shop, load_shop, require_shops, shop_names
+from pipelines.core.config import load_shop, require_shops, shop_names
 from pipelines.core.errors import ConfigError
+from pipelines.core.shop import Shop
 from pipelines.dag_folder import check_dag_folder
 from pipelines.schedule.failure import tell_failure
 

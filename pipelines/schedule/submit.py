@@ -2,8 +2,9 @@
 
 import sys
 
-from pipelines.core.config import PROJECT, Machine
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.launch import Submit
 
 

@@ -15,8 +15,9 @@ from airflow.sdk import get_current_context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from pipelines.core.config import Shop, load_machine, load_shop
+from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import AuditError, NightmarketError, NoDataError, WrongUseError
+from pipelines.core.shop import Shop
 from pipelines.schedule.names import record_id
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@ one strategy, drawn by lot. So the first plan has campaigns to learn from, as a 
 
 import numpy as np
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.simulator.answer import Plan
 from pipelines.simulator.draws import uniform
 from pipelines.simulator.response import Treatment

@@ -5,7 +5,7 @@ from datetime import date
 
 import numpy as np
 
-from pipelines.core.config import Shop
+from pipelines.core.shop import Shop
 from pipelines.simulator.answer import Plan, after, no_answers, send, visits
 from pipelines.simulator.behaviour import KIND, Events, browse, make_events, merge
 from pipelines.simulator.dirt import soil

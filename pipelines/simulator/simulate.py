@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
-from pipelines.core.config import Shop
 from pipelines.core.errors import LandingError, WrongUseError
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import Shop
 from pipelines.simulator.answer import read_plan
 from pipelines.simulator.campaigns import history_plan
 from pipelines.simulator.night import Night, live

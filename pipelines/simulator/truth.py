@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError
+from pipelines.core.shop import Shop
 from pipelines.simulator.draws import Bools, Floats
 from pipelines.simulator.response import Treatment, respond, tonight
 from pipelines.simulator.state import load_state

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from pipelines.core.config import Shop, Simulator
 from pipelines.core.errors import ConfigError
+from pipelines.core.shop import Shop, Simulator
 from pipelines.simulator.catalogue import Catalogue, build_catalogue
 from pipelines.simulator.customers import Customers, build_customers
 from pipelines.simulator.draws import Floats, Ints

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.config import Strategy
+from pipelines.core.shop import Strategy
 from pipelines.strategy.candidates import Arm
 from pipelines.strategy.constraints import Groups
 

@@ -9,8 +9,8 @@ from itertools import product
 
 import numpy as np
 
-from pipelines.core.config import Rule, Strategy
 from pipelines.core.errors import ConfigError
+from pipelines.core.shop import Rule, Strategy
 
 NOTHING = "none"  # the strategy id of a customer who gets nothing
 

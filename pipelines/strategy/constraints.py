@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.config import Strategy
+from pipelines.core.shop import Strategy
 from pipelines.strategy.candidates import Arm
 
 # What can stop a strategy for a customer, in the order in which it is looked at.

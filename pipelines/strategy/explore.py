@@ -16,8 +16,8 @@ from datetime import date
 
 import numpy as np
 
-from pipelines.core.config import Strategy
 from pipelines.core.errors import NightmarketError
+from pipelines.core.shop import Strategy
 from pipelines.strategy.allocation import Design, Room, design, room
 from pipelines.strategy.candidates import Arm, Candidate, arms, candidates
 from pipelines.strategy.constraints import RULES, Customers, Groups, group_customers

@@ -12,7 +12,8 @@ import pytest
 import closed_loop
 import small_world
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop, Simulator, load_shop
+from pipelines.core.config import load_shop
+from pipelines.core.shop import Shop, Simulator
 from pipelines.simulator.truth import potential_outcomes
 from pipelines.strategy.explore import explore
 

@@ -8,7 +8,8 @@ import pytest
 
 from pipelines import backfill
 from pipelines import night as one_night
-from pipelines.core.config import Machine, Shop
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.stage import Context
 

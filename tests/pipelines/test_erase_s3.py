@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.config import S3, load_machine, load_shop
+from pipelines.core.config import load_machine, load_shop
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import S3
 from pipelines.erase import open_erasure, request, run_request
 from pipelines.s3_send import send
 from tests.byte_search import search

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pipelines import evaluate as module
-from pipelines.core.config import Machine
 from pipelines.core.errors import WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.evaluate import evaluate
 from pipelines.show import evaluation_table
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.core.config import Gates
+from pipelines.core.shop import Gates
 from pipelines.gates import gate, judge_volume
 
 GATES = Gates(

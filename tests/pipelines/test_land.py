@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import land
-from pipelines.core.config import Cleaning, Shop
 from pipelines.core.errors import LandingError
+from pipelines.core.shop import Cleaning, Shop
 from pipelines.core.storage import Store
 
 NIGHT = date(2026, 3, 2)

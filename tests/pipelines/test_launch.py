@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pipelines import launch as launching
-from pipelines.core.config import Machine
 from pipelines.core.errors import EXIT_AUDIT_FAILED, JobError, WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.launch import Submit, java_version, launch, require_java, require_master
 
 MACHINE = Machine()
@@ -104,7 +104,7 @@ def test_a_job_dies_with_its_parent(job: Any, tmp_path: Path) -> None:
     program = f"""
 import pathlib
 from pipelines import launch as launching
-from pipelines.core.config import Machine
+from pipelines.core.machine import Machine
 launching.PROJECT = pathlib.Path({str(tmp_path)!r})
 launching.launch("spark_jobs.play", {{}}, Machine(), launching.PROJECT / "staging", launching.PROJECT / "logs")
 """

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import night as nights
-from pipelines.core.config import S3, Machine, Shop, Simulator, load_shop
+from pipelines.core.config import load_shop
+from pipelines.core.machine import Machine
 from pipelines.core.privacy import load_key
+from pipelines.core.shop import S3, Shop, Simulator
 from pipelines.simulator.simulate import simulate
 
 BUCKET = "shop"

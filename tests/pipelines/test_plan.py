@@ -14,8 +14,9 @@ import pytest
 
 from pipelines import plan
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop, load_shop
+from pipelines.core.config import load_shop
 from pipelines.core.errors import ConfigError, NoDataError, StorageError
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.core.tables import TABLES
 from pipelines.export import HEADER, export

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Machine, Shop
 from pipelines.core.errors import AccountingError, NoDataError
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES, TIMESTAMP, VECTOR
 from pipelines.report import build, run

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop, load_shop
+from pipelines.core.config import load_shop
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.report_models import closed_loop, closed_loop_file, models
 

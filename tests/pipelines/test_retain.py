@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines.core.config import Shop, load_machine, load_shop
+from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import ConfigError
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.core.tables import ARTEFACTS, TABLES
 from pipelines.night import open_context

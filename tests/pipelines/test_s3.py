@@ -28,8 +28,9 @@ from typing import Any
 import pytest
 
 from pipelines import s3, s3_fetch
-from pipelines.core.config import PROJECT, S3
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import ConfigError, LandingError, StorageError
+from pipelines.core.shop import S3
 from pipelines.s3 import Remote, look, matches, prove
 from pipelines.s3_fetch import STATE, fetch
 from pipelines.s3_send import send
@@ -510,7 +511,7 @@ def test_a_body_that_stays_damaged_is_an_error_and_nothing_of_it_stays(shop: Sho
 CHILD = """
 import sys
 from pathlib import Path
-from pipelines.core.config import S3
+from pipelines.core.shop import S3
 from pipelines.s3_fetch import fetch
 fetch(S3(landing=sys.argv[1], endpoint_url=sys.argv[2]), ["*.csv"], Path(sys.argv[3]))
 """
@@ -695,7 +696,7 @@ def test_a_full_disk_is_told_before_an_object_is_fetched(
 FULL = """
 import shutil, sys
 from pathlib import Path
-from pipelines.core.config import S3
+from pipelines.core.shop import S3
 from pipelines.core.errors import StorageError
 from pipelines import s3_fetch
 shutil.disk_usage = lambda path: type("Usage", (), {"free": 10**12})  # let it run into the wall

@@ -11,8 +11,10 @@ import pytest
 
 from pipelines import learn, plan, score
 from pipelines import night as nights
-from pipelines.core.config import Machine, Models, Shop, Simulator, load_shop
+from pipelines.core.config import load_shop
 from pipelines.core.errors import JobError
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Models, Shop, Simulator
 from pipelines.launch import java_version
 from pipelines.stage import Context
 from pipelines.strategy.candidates import candidates

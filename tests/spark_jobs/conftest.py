@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.config import Shop
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.core.tables import FEEDS, TABLES
 from pipelines.land import run as land

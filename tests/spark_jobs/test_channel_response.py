@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.config import Channel
+from pipelines.core.shop import Channel
 from spark_jobs.channel_response import channel_response
 from spark_jobs.event_window import nights_ago
 from spark_jobs.session import DataFrame, Engine

@@ -20,8 +20,10 @@ import pytest
 from local_cluster import Cluster, local_cluster
 from pipelines import clean, features, score
 from pipelines import night as nights
-from pipelines.core.config import Machine, Models, Shop, Simulator, load_shop
+from pipelines.core.config import load_shop
 from pipelines.core.errors import JobError
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Models, Shop, Simulator
 from pipelines.core.tables import TABLES
 from pipelines.launch import java_version
 from pipelines.stage import Context, StageResult

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.core.config import Features
 from pipelines.core.errors import NightmarketError
+from pipelines.core.shop import Features
 from spark_jobs.segment_fit import fit_projection, fit_segments, match_ids, project
 from spark_jobs.segment_names import name_segments
 from spark_jobs.segments import FEATURES, add_vector, anchor_of, assign_segments, fit_sample

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Settings, Shop
 from pipelines.core.errors import TrainingError
+from pipelines.core.settings import Settings
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from training.boosting import Data, Encoding, fit_boosted
 from training.loop import LoopSettings

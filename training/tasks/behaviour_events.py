@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 
 KINDS: Final = (

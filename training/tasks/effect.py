@@ -20,8 +20,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Settings, Shop
 from pipelines.core.errors import TrainingError
+from pipelines.core.settings import Settings
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.strategy import judgement
 from training.task import Examples, Fitting, Measure, settings_of

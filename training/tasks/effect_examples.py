@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.strategy.candidates import NOTHING, Candidate, candidates
 from training.task import Examples

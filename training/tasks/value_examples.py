@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Shop
 from pipelines.core.errors import NoDataError
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from training.task import Examples
 

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.core import sizing
-from pipelines.core.config import PROJECT, Machine, Shop, Source, load_machine, load_shop
+from pipelines.core.config import PROJECT, load_machine, load_shop
 from pipelines.core.errors import ConfigError
+from pipelines.core.machine import Machine
+from pipelines.core.shop import Shop, Source
 
 SHOPS = sorted(path.stem for path in (PROJECT / "conf" / "shops").glob("*.yaml"))
 GOOD = """\

@@ -1,6 +1,7 @@
 import pytest
 
-from pipelines.core.config import PROJECT, Machine
+from pipelines.core.config import PROJECT
+from pipelines.core.machine import Machine
 from pipelines.core.sizing import (
     FILE_ROWS,
     PARTITION_BYTES,

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.config import PROJECT, Machine, load_shop
+from pipelines.core.config import PROJECT, load_shop
 from pipelines.core.errors import JobError, WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.launch import launch
 from pipelines.schedule.submit import submitter
 

@@ -12,8 +12,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
 
 from pipelines import drift, night, promote, readout, train
-from pipelines.core.config import PROJECT, Shop, load_shop
+from pipelines.core.config import PROJECT, load_shop
 from pipelines.core.errors import AuditError, ConfigError, JobError, NightmarketError, StorageError, WrongUseError
+from pipelines.core.shop import Shop
 from pipelines.drift import Drift
 from pipelines.schedule import work
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.core.config import Shop, Simulator, load_shop
+from pipelines.core.config import load_shop
 from pipelines.core.errors import LandingError, NoDataError
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import Shop, Simulator
 from pipelines.simulator.response import Treatment
 from pipelines.simulator.simulate import simulate
 from pipelines.simulator.truth import potential_outcomes

@@ -3,7 +3,8 @@
 from collections import Counter
 from datetime import date, timedelta
 
-from pipelines.core.config import Shop, Simulator, load_shop
+from pipelines.core.config import load_shop
+from pipelines.core.shop import Shop, Simulator
 from pipelines.simulator.answer import Plan
 from pipelines.simulator.campaigns import history_plan
 from pipelines.simulator.world import build_world

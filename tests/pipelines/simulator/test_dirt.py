@@ -8,8 +8,9 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from pipelines.core.config import Simulator, load_shop
+from pipelines.core.config import load_shop
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import Simulator
 from pipelines.core.tables import EVENT_TYPES
 from pipelines.simulator import dirt
 from pipelines.simulator.simulate import simulate

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.config import PROJECT, Shop, Simulator, load_shop
+from pipelines.core.config import PROJECT, load_shop
 from pipelines.core.errors import ConfigError, LandingError, WrongUseError
 from pipelines.core.privacy import PseudonymKey
+from pipelines.core.shop import Shop, Simulator
 from pipelines.simulator import simulate as simulate_module
 from pipelines.simulator.simulate import simulate
 
@@ -174,7 +175,8 @@ KILLED = """
 import os, signal, sys
 from datetime import date
 from pathlib import Path
-from pipelines.core.config import Simulator, load_shop
+from pipelines.core.config import load_shop
+from pipelines.core.shop import Simulator
 from pipelines.core.privacy import PseudonymKey
 from pipelines.simulator import simulate as module
 

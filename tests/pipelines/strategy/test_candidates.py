@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pipelines.core.config import Channel, Offer, Rule, SendWindow, Strategy, load_shop
+from pipelines.core.config import load_shop
 from pipelines.core.errors import ConfigError
+from pipelines.core.shop import Channel, Offer, Rule, SendWindow, Strategy
 from pipelines.strategy.candidates import arms, candidates
 
 SMALL = Strategy(

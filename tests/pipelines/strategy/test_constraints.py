@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.core.config import Channel, Offer, Strategy
+from pipelines.core.shop import Channel, Offer, Strategy
 from pipelines.strategy.candidates import arms, candidates
 from pipelines.strategy.constraints import (
     RULES,

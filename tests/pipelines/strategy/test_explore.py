@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.config import Channel, Offer, SendWindow, Strategy, load_shop
+from pipelines.core.config import load_shop
+from pipelines.core.shop import Channel, Offer, SendWindow, Strategy
 from pipelines.strategy.constraints import Customers
 from pipelines.strategy.explore import Decisions, explore
 from pipelines.strategy.holdout import is_holdout

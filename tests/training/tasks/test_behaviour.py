@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipelines.core.config import Features, Models, Shop, Source
 from pipelines.core.errors import NoDataError, TrainingError, WrongUseError
+from pipelines.core.shop import Features, Models, Shop, Source
 from pipelines.core.storage import Store
 from pipelines.core.tables import TABLES
 from tests.training.small_behaviour import NIGHTS, event, examples, histories, settings, table, world

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import Channel, Features, Models, Offer, SendWindow, Shop, Source, Strategy
 from pipelines.core.errors import NoDataError, TrainingError, WrongUseError
+from pipelines.core.shop import Channel, Features, Models, Offer, SendWindow, Shop, Source, Strategy
 from pipelines.core.storage import Store
 from pipelines.core.tables import TABLES
 from tests.training.small_effect import CHANNELS, STRATEGIES, campaign, examples, profiles, with_strategies

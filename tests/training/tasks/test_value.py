@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.config import PROJECT, Models, Shop, Source
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import NoDataError, TrainingError, WrongUseError
+from pipelines.core.shop import Models, Shop, Source
 from pipelines.core.storage import Store
 from tests.training.small_value import examples
 from training import evaluate_value
