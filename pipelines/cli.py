@@ -414,7 +414,7 @@ def _ids(users: list[str]) -> list[str]:
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Check Python, Java, disk, ports and configuration, and say what to do."""
+    """Check Python, Java, disk, clock, DAGs, databases, ports and configuration, and say what to do."""
     from pipelines.doctor import examine, findings_table
 
     findings = examine()
