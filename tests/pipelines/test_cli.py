@@ -46,7 +46,13 @@ def words(text: str) -> str:
         ),
         (["backfill"], ["Run many nights.", "--from", "--to", "--stale"]),
         (["simulate"], ["Write the demo shop's landing files", "--through"]),
-        (["doctor"], ["Check Python, Java, disk, clock, DAGs, databases, ports and configuration, and say what to do.", "--json"]),
+        (
+            ["doctor"],
+            [
+                "Check Python, Java, disk, clock, DAGs, databases, ports and configuration, and say what to do.",
+                "--json",
+            ],
+        ),
     ],
 )
 def test_help_teaches(command: list[str], told: list[str], kept: Any) -> None:
