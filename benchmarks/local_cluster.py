@@ -81,7 +81,8 @@ class Cluster:
 
     def executors(self, worker: int) -> list[int]:
         """Process ids of the executors that this worker started."""
-        return [pid for pid, parent in _processes() if parent == self.workers[worker].pid]
+        children = [pid for pid, parent in _processes() if parent == self.workers[worker].pid]
+        return [pid for pid in children if _runs(pid, "CoarseGrainedExecutorBackend")]  # it starts small helpers too
 
     def kill_worker(self, worker: int) -> list[int]:
         """SIGKILL to a worker and its executors, as when a machine dies; the process ids."""
@@ -169,3 +170,10 @@ def _processes() -> list[tuple[int, int]]:
         except OSError:
             continue  # it has ended meanwhile
     return found
+
+
+def _runs(pid: int, program: str) -> bool:
+    try:
+        return program in Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return False  # it has ended meanwhile
