@@ -1,4 +1,4 @@
-"""Backfill: many nights of one shop. Lands all that they look back on, then runs them in order; it changes no table."""
+"""Backfill: many nights of one shop. Lands all that they look back on, then runs them; their order changes no table."""
 
 from collections.abc import Callable
 from datetime import date, timedelta

@@ -115,7 +115,7 @@ def backfill(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run many nights. Everything lands once, then the nights run in order; the tables are those of single runs."""
+    """Run many nights. All that they look at lands first, then they run in order; the tables are those of single runs."""
     from pipelines import backfill as many
     from pipelines import night as nights
     from pipelines.show import RichProgress, night_table

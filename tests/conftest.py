@@ -262,3 +262,17 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with running(binaries) as server:
         yield server
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of an S3-compatible server on loopback, with credentials for it in the environment."""
+    from moto.server import ThreadedMotoServer
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

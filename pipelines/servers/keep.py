@@ -48,11 +48,19 @@ def keep() -> None:
         alive = {server.name for server in running(root)}
         for name in NAMES:
             if name not in alive and name != KEEPER and patience[name].may_start(time.monotonic()):
-                with contextlib.suppress(OSError):  # a full disk: tried again later
-                    os.write(1, f"{datetime.now(UTC):%FT%TZ} {name} has ended: started again\n".encode())
-                    if name in HOLD_PORTS:
-                        clear_port(root, name)
+                if name in HOLD_PORTS:
+                    clear_port(root, name)
+                try:
                     start(root, name, ports_of(root))
+                    _say(f"{name} has ended: started again")
+                except OSError as error:  # a full disk, which may have room later
+                    _say(f"{name} has ended and cannot be started now: {error}")
+
+
+def _say(text: str) -> None:
+    """A line in the keeper's log, if the disk has room for it: without it the keeper goes on all the same."""
+    with contextlib.suppress(OSError):
+        os.write(1, f"{datetime.now(UTC):%FT%TZ} {text}\n".encode())
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ import json
 from datetime import date
 from pathlib import Path
 
-import pytest
-
 from pipelines import night as nights
 from pipelines.core.config import load_shop
 from pipelines.core.machine import Machine
@@ -15,19 +13,6 @@ from pipelines.simulator.simulate import simulate
 
 BUCKET = "shop"
 LAST = date(2026, 3, 2)
-
-
-@pytest.fixture
-def endpoint(monkeypatch):
-    from moto.server import ThreadedMotoServer
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def small_shop(endpoint: str | None) -> Shop:
