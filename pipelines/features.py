@@ -15,7 +15,10 @@ from pipelines.core.storage import window
 from pipelines.launch import launch
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of, engine_spec
 
-TABLES = ("sessions", "user_profiles", "channel_response", "item_stats", "item_pairs", "category_stats", "segments")
+TABLES = (
+    "sessions", "user_profiles", "channel_response", "hour_response", "item_stats", "item_pairs", "category_stats",
+    "segments",
+)  # fmt: skip
 MODELS = ("profile_projection", "segment_models")
 
 

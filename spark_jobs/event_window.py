@@ -11,7 +11,7 @@ from spark_jobs.session import Column, DataFrame, F, Window, engine
 NIGHTS_AGO: Final = "nights_ago"  # local nights before the night of the features: 0 is that night itself
 USER: Final = "user"  # a whole number for a user_key, and
 VISIT: Final = "visit"  # one for a user_key and session_id: the long keys would be hashed and held again at every step
-LOCAL_HOUR: Final = "local_hour"  # 0 to 23 on the shop's wall clock
+LOCAL_HOUR: Final = C.LOCAL_HOUR
 
 _MAX_VISITS = 1 << 24  # of one user in a window
 

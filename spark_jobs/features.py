@@ -21,6 +21,7 @@ from pipelines.core.shop import Features, Shop
 from pipelines.core.tables import TABLES
 from spark_jobs.channel_response import CONSENT_EVENTS, channel_response
 from spark_jobs.event_window import NIGHTS_AGO, EventWindow, event_window, nights_ago
+from spark_jobs.hour_response import hour_response
 from spark_jobs.item_pairs import item_pairs
 from spark_jobs.item_stats import category_stats, item_stats
 from spark_jobs.job import paths, run_job
@@ -74,6 +75,7 @@ def run(engine: Engine, spec: dict[str, Any]) -> dict[str, Any]:
         channel_response(consent, deliveries, outcomes, shop.strategy.channels, shop.strategy.complaint_rest_nights)
     )
     write("channel_response", responses)
+    write("hour_response", hour_response(window, deliveries, outcomes, zone))
     return {"tables": tables, "counts": _counts(engine, window, responses, segments)}
 
 

@@ -84,6 +84,7 @@ class Columns:
     AFTERNOON_SHARE: Final = "afternoon_share"
     EVENING_SHARE: Final = "evening_share"
     VECTOR: Final = "vector"
+    LOCAL_HOUR: Final = "local_hour"  # 0 to 23 on the shop's wall clock
     IS_SUPPRESSED: Final = "is_suppressed"
     N_DELIVERIES_CAP_WINDOW: Final = "n_deliveries_cap_window"
     CONVERSION_SHARE: Final = "conversion_share"
@@ -104,6 +105,7 @@ class Columns:
     # decisions
     OFFER: Final = "offer"
     SEND_WINDOW: Final = "send_window"
+    SEND_HOUR: Final = "send_hour"  # on the shop's wall clock; -1 where nothing is sent
     FREQUENCY: Final = "frequency"
     CREATIVE_STYLE: Final = "creative_style"
     DISCOUNT_PERCENT: Final = "discount_percent"

@@ -272,6 +272,19 @@ _ALL = [
         sort_by=(C.USER_KEY, C.CHANNEL),
     ),
     Table(
+        name="hour_response",
+        layer="features",
+        grain="one row per user per hour of the day with any visit or delivery in the window that ends with the night",
+        columns={
+            C.USER_KEY: STRING,
+            C.LOCAL_HOUR: BIGINT,
+            C.N_SESSIONS: BIGINT,
+            C.N_DELIVERIES: BIGINT,
+            C.N_CLICKS: BIGINT,
+        },
+        sort_by=(C.USER_KEY, C.LOCAL_HOUR),
+    ),
+    Table(
         name="item_stats",
         layer="features",
         grain="one row per item seen in the window that ends with the night, bots left out",

@@ -100,8 +100,11 @@ def send(world: World, evening: Tonight, state: State, plan: Plan, user_of: dict
     """Sends the plan's messages; `user_of` maps a pseudonym to the customer's place."""
     user = np.array([user_of.get(key, -1) for key in plan.user_key], dtype=np.int64)
     n = len(user)
-    begin = np.array([3600.0 * t.from_hour for t in plan.treatments])[plan.treatment]
-    end = np.array([min(3600.0 * t.to_hour, _LAST_SEND_S) for t in plan.treatments])[plan.treatment]
+    hours = [
+        (t.from_hour, t.to_hour) if t.send_hour is None else (t.send_hour, t.send_hour + 1) for t in plan.treatments
+    ]
+    begin = np.array([3600.0 * first for first, _ in hours])[plan.treatment]
+    end = np.array([min(3600.0 * last, _LAST_SEND_S) for _, last in hours])[plan.treatment]
     sent_s = begin + np.maximum(end - begin, 60.0) * uniform(world.seed, "sent", evening.night, user)
     refused = user < 0
     for place, treatment in enumerate(plan.treatments):
@@ -187,7 +190,10 @@ def _treatment(row: dict[str, str]) -> Treatment:
         to_hour=int(row["to_hour"]),
         frequency=int(row[C.FREQUENCY]),
         creative_style=row[C.CREATIVE_STYLE],
+        send_hour=int(row[C.SEND_HOUR]) if row.get(C.SEND_HOUR) else None,
     )
+    if treatment.send_hour is not None and not treatment.from_hour <= treatment.send_hour < treatment.to_hour:
+        raise ValueError(f"send_hour outside its window: {treatment}")
     if not (0 <= treatment.from_hour < treatment.to_hour <= 24 and 0 <= treatment.discount_percent <= 100):
         raise ValueError(f"hours or discount out of range: {treatment}")
     return treatment

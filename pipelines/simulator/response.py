@@ -27,6 +27,17 @@ class Treatment:
     to_hour: int
     frequency: int = 1
     creative_style: str = "plain"
+    send_hour: int | None = None  # None: any time inside the window
+
+    @property
+    def attention(self) -> tuple[float, float]:
+        """Hours in which a visit meets the message: from half an hour before the window to an hour and a half after
+        it, and as long around a given hour."""
+        from_hour, to_hour = self.from_hour - 0.5, self.to_hour + 1.5
+        if self.send_hour is None:
+            return from_hour, to_hour
+        later = self.send_hour + 0.5 - (self.from_hour + self.to_hour) / 2
+        return from_hour + later, to_hour + later
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ def respond(world: World, evening: Tonight, who: Ints, treatment: Treatment | No
     if treatment is None:
         nothing = np.zeros(len(who))
         return Response(nothing, sigmoid(logit), nothing, nothing, evening.order_cents(who, 0))
-    presence = people.presence(treatment.from_hour - 0.5, treatment.to_hour + 1.5)[who]
+    presence = people.presence(*treatment.attention)[who]
     reach = people.response(treatment.channel)[who] * (0.4 + 0.9 * presence) * np.exp(-fatigue / people.patience[who])
     style = _STYLES.get(treatment.creative_style, 0.0) * people.warmth[who]
     depth = 1.0 - np.exp(-treatment.discount_percent / 14.0)  # of the discount, saturating

@@ -23,6 +23,7 @@ EVERY_NIGHT = {
     "sessions",
     "user_profiles",
     "channel_response",
+    "hour_response",
     "item_stats",
     "item_pairs",
     "category_stats",
