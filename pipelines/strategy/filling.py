@@ -103,8 +103,8 @@ def repaired(problem: Problem, option: np.ndarray, prices: np.ndarray, tie: np.n
         if np.array_equal(moved, option):
             break
         option = moved
-    for limit in np.flatnonzero(is_hard):
-        best = _mended(problem, best, prices, int(limit), tie, np.where(is_hard, limits, np.inf))
+    for limit in np.flatnonzero(is_hard).tolist():
+        best = _mended(problem, best, prices, limit, tie, np.where(is_hard, limits, np.inf))
     return best
 
 
@@ -190,7 +190,7 @@ def _barred(problem: Problem, block: slice, now: _Now, room: np.ndarray) -> np.n
     barred: np.ndarray = problem.cost[block] - now.cost[block, None] > room[0]
     # Messages that an option needs beyond what is left, unless the customer's own free them.
     missing = problem.messages - room[1 : 1 + len(problem.capacity)][problem.channel]
-    for k in np.flatnonzero(missing > 0):
+    for k in np.flatnonzero(missing > 0).tolist():
         barred[:, k] |= (now.channel[block] != problem.channel[k]) | (now.messages[block] < missing[k])
     if problem.more is not None:
         more = problem.more

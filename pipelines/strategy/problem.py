@@ -39,7 +39,7 @@ class Priced:
     per_cost: np.ndarray  # (m,) float64
     kind: np.ndarray | None  # (n,) int64; None: all are of one kind
 
-    def of(self, block: slice) -> tuple[np.ndarray, np.ndarray]:
+    def of(self, block: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Per option (b or 1, a) and per unit of cost (b or 1, 1), of the customers of a block."""
         if self.kind is None:
             return self.per_option, self.per_cost[:, None]
