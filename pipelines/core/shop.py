@@ -344,6 +344,7 @@ class Shop(Settings):
         late, look_back, keep = self.cleaning.late_nights, self.features.window_nights, self.retention
         models = self.models.judged_nights + self.models.valid_nights + self.models.train_nights
         again = max(late, models if self.models.tasks else 0) + 1  # nights whose features may have to be made anew
+        pacing = self.strategy.pacing
         needed = [
             ("raw_nights", late + 1, "cleaning.late_nights: late events join those of their night"),
             (
@@ -353,6 +354,11 @@ class Shop(Settings):
             ),
             ("clean_nights", self.gates.volume_window_nights + 1, "gates.volume_window_nights and the night itself"),
             ("clean_nights", self.strategy.complaint_rest_nights + late + 1, "strategy.complaint_rest_nights"),
+            *(
+                ("clean_nights", repeat.nights + late + 1, f"strategy.repeats: the same {repeat.same}")
+                for repeat in self.strategy.repeats
+            ),
+            *([("decisions_nights", pacing.nights + late, "strategy.pacing")] if pacing else []),
             ("features_nights", again + 1, "nights that late events or models reach"),
             ("decisions_nights", again + 1, "nights that late events or models reach"),
         ]

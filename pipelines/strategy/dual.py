@@ -56,12 +56,19 @@ def minimise(
     def slope(cut: Cut) -> np.ndarray:
         return (limits - cut.use[limited]) * scale
 
-    first = cut_of(free, np.zeros(len(problem.limits)))
-    cuts += [first, cut_of(np.full(len(free), -1), None)]
-    best = np.zeros(len(limits))  # prices in units of `scale`
-    least = max(cut.value for cut in cuts)  # at no price L is the free choice's value
-    unit = abs(least) or 1.0
+    if not cuts:
+        cuts += [cut_of(free, np.zeros(len(problem.limits))), cut_of(np.full(len(free), -1), None)]
     slopes = [slope(cut) for cut in cuts]
+    # At its own prices a cut is L itself, so that the best of them is where to start.
+    least, best = min(
+        (
+            (cut.value + cut.prices[limited] / scale @ s, cut.prices[limited] / scale)
+            for cut, s in zip(cuts, slopes, strict=True)
+            if cut.prices is not None
+        ),
+        key=lambda known: known[0],
+    )
+    unit = abs(cuts[0].value) or 1.0
     weights = np.zeros(len(cuts))
     for _ in range(_MAX_CUTS):
         # Variables: L, then the prices, all in units that make them about 1.

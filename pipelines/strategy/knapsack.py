@@ -20,7 +20,7 @@ import numpy as np
 
 from pipelines.strategy.dual import Cut, Dual, minimise
 from pipelines.strategy.filling import filled, repaired, within_limits
-from pipelines.strategy.problem import Linear, Problem, bound_at, pick
+from pipelines.strategy.problem import Linear, Problem, bound_at, least_worth, pick
 
 __all__ = ["Choice", "Linear", "Problem", "solve"]
 
@@ -54,7 +54,7 @@ def solve(problem: Problem, tie: np.ndarray, cuts: list[Cut] | None = None) -> C
     if problem.fits(free):
         value = problem.totals(free)[0]
         return Choice(free, value, value, np.zeros(n_limits), np.zeros(n_limits))
-    dual = minimise(problem, [] if cuts is None else cuts, free)
+    dual = minimise(problem, [] if cuts is None else cuts, free, floor=least_worth(problem))
     bound = bound_at(problem, dual.prices)
     start = within_limits(problem, dual.prices)
     if start is None:

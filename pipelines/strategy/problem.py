@@ -161,6 +161,15 @@ def pick(problem: Problem, prices: np.ndarray) -> np.ndarray:
     return option
 
 
+def least_worth(problem: Problem) -> float:
+    """A little less than any choice can be worth, and 0 at most."""
+    total = -1e-6 * float(np.abs(problem.worth[np.isfinite(problem.worth)]).max(initial=0))
+    for block in blocks(len(problem.worth)) if problem.is_signed else ():
+        worth = problem.worth[block]
+        total += float(np.where(np.isfinite(worth), worth, 0).min(axis=1, initial=0).sum(dtype=np.float64))
+    return total * (1 + 1e-6)
+
+
 def bound_at(problem: Problem, prices: np.ndarray) -> float:
     """L(prices) in double precision: no choice within the limits is worth more."""
     limited = np.isfinite(problem.limits)
