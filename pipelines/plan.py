@@ -24,7 +24,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 from pipelines.strategy.budget_curve import budget_curve
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
-from pipelines.strategy.exploit import Exploited, exploit
+from pipelines.strategy.exploit import Exploited, exploit, price_of
 from pipelines.strategy.explore import Decisions, explore
 
 if TYPE_CHECKING:
@@ -286,7 +286,11 @@ def _summary(
     if scores and chosen:
         profit = round(float(np.nansum(decisions.expected_profit_cents)), 2)
         model = {"name": scores.model_name, "version": scores.model_version, "expected_profit_cents": profit}
-        model |= {"gap": round(chosen.gap, 9), "prices": chosen.price_of, "missing": chosen.missing}
+        model |= {
+            "gap": round(chosen.gap, 9),
+            "prices": price_of(chosen.posed, chosen.prices),
+            "missing": chosen.missing,
+        }
         points = budget_curve(chosen.posed, strategy.nightly_budget_cents, chosen.cuts)
         curve = [asdict(point) for point in points]
     return PlanResult(

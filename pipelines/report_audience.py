@@ -105,6 +105,15 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
 
     capacity = {channel.id: channel.capacity_per_night for channel in shop.strategy.channels}
     used = {row["name"]: row["messages"] for row in by(C.CHANNEL)}
+    windows = {
+        f"{channel.id}, {window}": messages
+        for channel in shop.strategy.channels
+        for window, messages in channel.window_capacity.items()
+    }
+    if windows:
+        in_window = rows_by(sent, [C.CHANNEL, C.SEND_WINDOW], (C.FREQUENCY, "sum"))
+        used |= {f"{row[C.CHANNEL]}, {row[C.SEND_WINDOW]}": row[f"{C.FREQUENCY}_sum"] for row in in_window}
+    capacity |= windows
     return {
         "customers": len(table),
         "sent": len(sent),
