@@ -177,6 +177,38 @@ def simulate(
 
 
 @app.command()
+def plan(
+    shop: ShopOption = "demo",
+    date_: Annotated[
+        str | None, typer.Option("--date", "-d", help="Which night's scores, YYYY-MM-DD; the newest by default.")
+    ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--what-if",
+            help="A limit changed: budget=+20%, capacity:email=500, capacity:email.evening=-10%; may be repeated.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What another budget or capacity would earn: expected profit, what one more cent is worth, and the curve.
+
+    Solves the night's plan again on its scores, as configured and as asked. Publishes nothing.
+    """
+    from pipelines import what_if as asking
+    from pipelines.show import what_if_tables
+
+    context, progress = _open(shop)
+    progress.close()
+    night = _date(date_) or asking.newest_night(context)
+    told = asking.what_if(night, what_if or [], context)
+    if as_json:
+        _print_json(told)
+        return
+    Console().print(*what_if_tables(told, context.shop.currency), highlight=False)
+
+
+@app.command()
 def evaluate(
     name: Annotated[str, typer.Argument(help="What is judged: behaviour or value.")],
     data: Annotated[Path, typer.Option("--data", help="Folder that holds the data set.")],

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.errors import NoDataError
+from pipelines.core.errors import InfeasibleError, NoDataError
 from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
+from pipelines.plan_limits import inputs_of, label_columns, labels_of, paced, repeated
 from pipelines.plan_scores import NO_VERSION, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
+from pipelines.strategy.budget_curve import budget_curve
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
-from pipelines.strategy.exploit import exploit
+from pipelines.strategy.exploit import Exploited, exploit, price_of
 from pipelines.strategy.explore import Decisions, explore
 
 if TYPE_CHECKING:
@@ -50,8 +52,15 @@ class PlanResult:
     expected_cost_cents: int  # with the discounts expected to be used, rounded up; at most the budget
     by_channel: dict[str, dict[str, int]]  # channel -> customers, messages, cost_cents, capacity
     by_constraint: dict[str, int]  # what bound each customer -> customers
+    budget_cents: int  # tonight's, where a budget is for several nights
+    pacing: dict[str, Any] | None  # how the period's budget stands; None: none is for several nights
+    budget_curve: list[
+        dict[str, Any]
+    ]  # budget_cents, profit_cents of the choices, price of one more cent; empty: no model
     by_lot: int  # customers decided by lot, those who got nothing included
-    model: dict[str, Any] | None  # name, version, expected_profit_cents, gap; None: no champion, all by lot
+    model: (
+        dict[str, Any] | None
+    )  # name, version, expected_profit_cents, gap, prices and misses of limits; None: no champion, all by lot
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -63,8 +72,7 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("plan")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
-    if shop.strategy.rest_nights:
-        inputs |= store.inputs("deliveries", window(night, shop.strategy.rest_nights))
+    inputs |= inputs_of(night, shop.strategy, store)
     config_hash = digest_of(shop.strategy)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)
@@ -88,13 +96,15 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
     import pyarrow.parquet as pq
 
     keys, segment_ids, customers = read_customers(night, shop, store)
-    scores = read_scores(night, store, keys, customers.margin_percent, shop.strategy)
+    strategy, pace = paced(night, shop, store)
+    scores = read_scores(night, store, keys, customers.margin_percent, strategy)
+    chosen = None
     if scores:
-        chosen = exploit(customers, scores.profit_cents, shop.strategy, night)
-        decisions, is_lot, gap = chosen.decisions, chosen.is_lot, chosen.gap
-    else:
-        decisions = explore(customers, shop.strategy, night)
-        is_lot, gap = ~decisions.is_holdout, 0.0
+        try:
+            chosen = exploit(customers, scores.profit_cents, strategy, night, scores.sd_cents)
+        except InfeasibleError as error:
+            raise InfeasibleError(f"shop {shop.shop}, {night}: {error}") from error
+    decisions = chosen.decisions if chosen else explore(customers, strategy, night)
     if not scores or scores.model_version == NO_VERSION:
         who = "the baseline scored: " if scores else ""
         texts = (f"no champion: {who}{text}" if text.startswith("exp") else text for text in decisions.why_texts)
@@ -103,14 +113,16 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
     folder.mkdir(parents=True, exist_ok=True)
     rows = _rows(keys, segment_ids, decisions, scores)
     pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
-    return _summary(decisions, shop.strategy, is_lot, scores, gap)
+    return _summary(decisions, strategy, pace, scores, chosen)
 
 
 def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", np.ndarray, Customers]:
     """Keys (n, sorted), segment ids (n,) and what the limits need to know of the customers of user_profiles."""
     import pyarrow.compute as pc
 
-    profiles = _read(store, "user_profiles", night, C.USER_KEY, C.AVG_ORDER_CENTS, C.TOP_CATEGORY_ID)
+    by = label_columns(shop.strategy)
+    more = [column for column in by if column not in (C.SEGMENT_ID, C.TOP_CATEGORY_ID)]
+    profiles = _read(store, "user_profiles", night, C.USER_KEY, C.AVG_ORDER_CENTS, C.TOP_CATEGORY_ID, *more)
     segments = _read(store, "segments", night, C.USER_KEY, C.SEGMENT_ID)
     for name, table in (("user_profiles", profiles), ("segments", segments)):
         if table is None:
@@ -153,7 +165,19 @@ def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", n
     n_recent[_resting(night, shop, store, keys)] += max(
         (channel.cap_messages for channel in strategy.channels), default=0
     )
-    customers = Customers(tuple(keys.to_pylist()), order_cents, margin, n_recent, is_suppressed, has_complained)
+    customers = Customers(
+        tuple(keys.to_pylist()),
+        order_cents,
+        margin,
+        n_recent,
+        is_suppressed,
+        has_complained,
+        repeated(night, shop, store, keys),
+        {
+            column: labels_of(segments[C.SEGMENT_ID].take(where) if column == C.SEGMENT_ID else profiles[column])
+            for column in by
+        },
+    )
     return keys, segment_ids, customers
 
 
@@ -238,7 +262,11 @@ def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions, score
 
 
 def _summary(
-    decisions: Decisions, strategy: Strategy, is_lot: np.ndarray, scores: Scores | None, gap: float
+    decisions: Decisions,
+    strategy: Strategy,
+    pace: dict[str, Any] | None,
+    scores: Scores | None,
+    chosen: Exploited | None,
 ) -> PlanResult:
     planned = np.bincount(decisions.strategy + 1, minlength=len(decisions.candidates) + 1)[1:].tolist()
     by_channel = {
@@ -253,11 +281,18 @@ def _summary(
     bound = np.bincount(decisions.constraint, minlength=len(decisions.constraint_texts)).tolist()
     got_nothing = (decisions.strategy < 0) & ~decisions.is_holdout
     by_lot = decisions.constraint == decisions.constraint_texts.index("control")
-    model = None
-    if scores:
+    is_lot = chosen.is_lot if chosen else ~decisions.is_holdout
+    model, curve = None, []
+    if scores and chosen:
         profit = round(float(np.nansum(decisions.expected_profit_cents)), 2)
         model = {"name": scores.model_name, "version": scores.model_version, "expected_profit_cents": profit}
-        model["gap"] = round(gap, 9)
+        model |= {
+            "gap": round(chosen.gap, 9),
+            "prices": price_of(chosen.posed, chosen.prices),
+            "missing": chosen.missing,
+        }
+        points = budget_curve(chosen.posed, strategy.nightly_budget_cents, chosen.cuts)
+        curve = [asdict(point) for point in points]
     return PlanResult(
         rows=len(decisions.strategy),
         treated=sum(planned),
@@ -267,6 +302,9 @@ def _summary(
         expected_cost_cents=int(np.ceil(decisions.expected_cost_cents.sum() - 1e-6)),
         by_channel=by_channel,
         by_constraint={text: n for text, n in zip(decisions.constraint_texts, bound, strict=True) if n},
+        budget_cents=strategy.nightly_budget_cents,
+        pacing=pace,
+        budget_curve=curve,
         by_lot=int(is_lot.sum()),
         model=model,
     )

@@ -11,7 +11,7 @@ from pipelines.core.errors import NoDataError
 from pipelines.core.shop import Strategy
 from pipelines.core.storage import Store
 from pipelines.strategy.candidates import candidates
-from pipelines.strategy.exploit import profit_lift
+from pipelines.strategy.exploit import kept_share, profit_lift
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +20,7 @@ TABLE = "strategy_scores"
 NO_VERSION = "none"  # of the baseline that scores where there is no champion
 _BATCH_ROWS = 1 << 19  # read together: memory stays the same however many customers there are
 _TEXTS = (C.USER_KEY, C.STRATEGY_ID, C.MODEL_NAME, C.MODEL_VERSION)
+_ERROR = "lift_spend_se_cents"  # standard error of lift_spend_cents, where scores tell it
 _NUMBERS = (C.SPEND_CENTS, C.LIFT_SPEND_CENTS, C.P_COMPLAINT)
 
 
@@ -28,6 +29,7 @@ class Scores:
     """Expected profit of each customer (n) under each candidate (s)."""
 
     profit_cents: np.ndarray  # (n, s) float32, over sending nothing; NaN: not scored
+    sd_cents: np.ndarray | None  # (n, s) float32, its standard error; None: the scores tell none, or nobody asks
     model_name: str
     model_version: str
 
@@ -50,10 +52,12 @@ def read_scores(
     message_cost = np.array([candidate.message_cost_cents for candidate in found], dtype=np.float64)
     ids = [candidate.strategy_id for candidate in found]
     profit = np.full((len(keys), len(found)), np.nan, dtype=np.float32)
+    sd = None if strategy.uncertainty.rule == "mean" else np.full_like(profit, np.nan)
     models: dict[str, set[str]] = {C.MODEL_NAME: set(), C.MODEL_VERSION: set()}
     for file in files:
         parts = pq.ParquetFile(file, read_dictionary=list(_TEXTS))
-        for batch in parts.iter_batches(_BATCH_ROWS, columns=[*_TEXTS, *_NUMBERS]):
+        error = [_ERROR] if sd is not None and _ERROR in parts.schema_arrow.names else []
+        for batch in parts.iter_batches(_BATCH_ROWS, columns=[*_TEXTS, *_NUMBERS, *error]):
             user, candidate = _places(batch[C.USER_KEY], keys), _places(batch[C.STRATEGY_ID], ids)
             known = np.flatnonzero((user >= 0) & (candidate >= 0))
             user, candidate = user[known], candidate[known]
@@ -62,6 +66,9 @@ def read_scores(
                 spend, lift, p_complaint, margin_percent[user], discount[candidate], message_cost[candidate],
                 strategy.complaint_cost_cents,
             )  # fmt: skip
+            if sd is not None and error:
+                kept = kept_share(margin_percent[user], discount[candidate])
+                sd[user, candidate] = np.abs(kept) * batch[_ERROR].to_numpy(zero_copy_only=False)[known]
             for column, seen in models.items():
                 seen |= set(batch[column].unique().to_pylist())
     told = [sorted(seen, key=str) for seen in models.values()]
@@ -70,7 +77,7 @@ def read_scores(
             f"shop {store.shop}, {night}: {TABLE} holds scores of several models, {told}; score the night again"
         )
     name, version = (seen[0] if seen else "" for seen in told)
-    return Scores(profit, name, version)
+    return Scores(profit, None if sd is None or np.isnan(sd).all() else sd, name, version)
 
 
 def _places(texts: Any, known: Any) -> np.ndarray:

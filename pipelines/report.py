@@ -36,6 +36,7 @@ _WORDS = {
     "margin_floor": "too little margin left",
     "no_strategy": "no strategy configured",
     "no_profit": "nothing would pay",
+    "repeat": "would only repeat what they had",
 }
 
 
@@ -194,6 +195,9 @@ def words(code: str) -> str:
     """A code as a person would say it: 'capacity:sms' -> 'sms at capacity'."""
     if code.startswith("capacity:"):
         return f"{code.removeprefix('capacity:')} at capacity"
+    kind, _, group = code.partition(":")
+    if kind in ("minimum", "fairness"):
+        return f"{'a minimum' if kind == 'minimum' else 'fairness'} for {group.replace('_', ' ').replace('=', ' ')}"
     return _WORDS.get(code, code.replace("_", " "))
 
 

@@ -105,6 +105,15 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
 
     capacity = {channel.id: channel.capacity_per_night for channel in shop.strategy.channels}
     used = {row["name"]: row["messages"] for row in by(C.CHANNEL)}
+    windows = {
+        f"{channel.id}, {window}": messages
+        for channel in shop.strategy.channels
+        for window, messages in channel.window_capacity.items()
+    }
+    if windows:
+        in_window = rows_by(sent, [C.CHANNEL, C.SEND_WINDOW], (C.FREQUENCY, "sum"))
+        used |= {f"{row[C.CHANNEL]}, {row[C.SEND_WINDOW]}": row[f"{C.FREQUENCY}_sum"] for row in in_window}
+    capacity |= windows
     return {
         "customers": len(table),
         "sent": len(sent),
@@ -114,7 +123,7 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "messages": pc.sum(sent[C.FREQUENCY]).as_py() or 0,
         "message_cost_cents": message_cost,
         "expected_cost_cents": manifest.counts.get("expected_cost_cents"),
-        "budget_cents": shop.strategy.nightly_budget_cents,
+        "budget_cents": manifest.counts.get("budget_cents", shop.strategy.nightly_budget_cents),
         "by_channel": by(C.CHANNEL),
         "by_offer": by(C.OFFER),
         "by_window": by(C.SEND_WINDOW),

@@ -79,6 +79,27 @@ def line(values: Sequence[float | None], label: str, kind: str = "spark") -> Mar
     return _svg(kind, label, marks)
 
 
+def curve(points: Sequence[tuple[float, float]], here: tuple[float, float], label: str) -> Markup:
+    """A line through points of not negative x and rising x, both axes from zero, with a dot at `here`."""
+    right = max((x for x, _ in points), default=0) or 1
+    top = max((y for _, y in points), default=0) or 1
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return 98 * x / right, 94 - 86 * max(y, 0) / top
+
+    path = " ".join(f"{_n(x)},{_n(y)}" for x, y in (at(*point) for point in points))
+    x, y = at(*here)
+    drawn = f'<polyline class="s-accent" points="{path}"/>'
+    return _svg(
+        "area",
+        label,
+        '<line class="s-grid" x1="0" x2="100%" y1="94%" y2="94%"/>'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">{drawn}</svg>'
+        f'<line class="s-axis" x1="{_n(x)}%" x2="{_n(x)}%" y1="{_n(y)}%" y2="94%"/>'
+        f'<circle class="t-accent" cx="{_n(x)}%" cy="{_n(y)}%" r="3.5"/>',
+    )
+
+
 def columns(values: Sequence[float], label: str) -> Markup:
     """Upright bars side by side; their words stand under them in the page's grid of as many equal columns."""
     top, width = max(values, default=0) or 1, 100 / max(len(values), 1)

@@ -52,6 +52,7 @@ def models(night: date, store: Store) -> dict[str, Any]:
         "by_score": told["rows"] - told["by_lot"] - told["holdout"],
         "lot_share": share(told["by_lot"], told["rows"] - told["holdout"]),
         "chosen": len(chosen),
+        **_budget_curve(told),
         "by_channel": [
             {
                 "name": row[C.CHANNEL],
@@ -61,6 +62,20 @@ def models(night: date, store: Store) -> dict[str, Any]:
             for row in rows_by(chosen, [C.CHANNEL], (profit, "count"), (profit, "sum"))
         ],
     }
+
+
+def _budget_curve(told: dict[str, Any]) -> dict[str, Any]:
+    """Profit against budget from no budget on, tonight's point and what a quarter more would add; nothing where not told."""
+    points, budget = told.get("budget_curve", []), told.get("budget_cents")
+    here = next((point for point in points if point["budget_cents"] == budget), None)
+    more = next((point for point in points if here and point["budget_cents"] > here["budget_cents"]), None)
+    if here is None or more is None:
+        return {}
+    further = {
+        "budget_cents": more["budget_cents"] - here["budget_cents"],
+        "profit_cents": round(more["profit_cents"] - here["profit_cents"], 2),
+    }
+    return {"budget_curve": {"points": points, "here": here, "more": further}}
 
 
 def closed_loop(shop: Shop, store: Store) -> dict[str, Any] | None:

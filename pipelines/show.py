@@ -132,6 +132,31 @@ def readout_tables(told: dict[str, Any]) -> list[Any]:
     return parts
 
 
+def what_if_tables(told: dict[str, Any], currency: str) -> list[Any]:
+    """The plan as configured and as asked, then profit against budget."""
+
+    def money(cents: float) -> str:
+        return f"{cents / 100:,.2f} {currency}"
+
+    plans = Table(title=f"{told['shop']}, night {told['night']}: {' '.join(told['what_if']) or 'as configured'}")
+    for name in ("", "budget", "expected profit", "customers", "messages", "a unit more is worth, in cents"):
+        plans.add_column(name)
+    for name in ("as_configured", "as_asked") if told["what_if"] else ("as_configured",):
+        one = told[name]
+        messages = ", ".join(f"{n:,} {channel}" for channel, n in one["messages"].items())
+        prices = (
+            ", ".join(f"{limit} {price:.3g}" for limit, price in one["prices"].items()) or "nothing: no limit binds"
+        )
+        cells = (money(one["budget_cents"]), money(one["profit_cents"]), f"{one['customers']:,}", messages, prices)
+        plans.add_row(name.replace("_", " "), *cells)
+    curve = Table(title="expected profit against budget")
+    for name in ("budget", "expected profit", "a cent more earns, in cents"):
+        curve.add_column(name, justify="right")
+    for point in told["curve"]:
+        curve.add_row(money(point["budget_cents"]), money(point["profit_cents"]), f"{point['price']:.3f}")
+    return [plans, curve, "Nothing was published."]
+
+
 def certificate_table(certificate: dict[str, Any]) -> Table:
     """What an erasure took out of what, and what it leaves to do."""
     table = Table(title=f"erasure {certificate['certificate']}", show_header=False, title_justify="left")

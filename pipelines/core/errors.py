@@ -50,6 +50,10 @@ class AccountingError(NightmarketError):
     """Clean, duplicate and quarantined lines do not add up to the lines read."""
 
 
+class InfeasibleError(NightmarketError):
+    """Limits of the plan that cannot hold together; the message names the smallest set that contradicts itself."""
+
+
 class JobError(NightmarketError):
     """A process started by a stage failed; the message carries the last line it wrote and where its log is."""
 

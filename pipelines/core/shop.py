@@ -2,7 +2,7 @@
 
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
@@ -131,6 +131,9 @@ class Channel(Settings):
     capacity_per_night: int = Field(ge=0, description="messages that the channel carries in one night")
     cap_messages: int = Field(2, ge=1, description="messages a customer may get in cap_window_nights")
     cap_window_nights: int = Field(7, ge=1, le=90)
+    window_capacity: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="send window -> messages that the channel carries in it; others only share capacity_per_night"
+    )
     default_consent: bool = Field(
         False, description="may be used until a customer unsubscribes; opt-in channels say false"
     )
@@ -157,6 +160,57 @@ class Rule(Settings):
     send_windows: tuple[str, ...] = ()
     frequencies: tuple[int, ...] = ()
     creative_styles: tuple[str, ...] = ()
+
+
+class Repeat(Settings):
+    """Keeps a customer from getting the same thing again too soon: a hard limit, for lots as for scores."""
+
+    same: Literal["strategy", "offer"]
+    nights: int = Field(ge=1, le=90, description="within so many nights after a message, none with the same")
+    offers: tuple[str, ...] = Field((), description="only these; all by default")
+
+
+class Minimum(Settings):
+    """What customers who prefer a brand or category get of a night at least; held to by the choices, not by the lots."""
+
+    column: Literal["top_brand", "top_category_id"]
+    value: str = Field(min_length=1)
+    spend_cents: int | None = Field(None, ge=1, description="messages and expected discounts together")
+    customers: int | None = Field(None, ge=1, description="customers who are sent anything")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Minimum":
+        if (self.spend_cents is None) == (self.customers is None):
+            raise ValueError("a minimum gives either spend_cents or customers")
+        return self
+
+
+class Fairness(Settings):
+    """Bounds how differently groups of customers are treated; held to by the choices, not by the lots."""
+
+    column: Literal["segment_id", "price_band", "top_brand", "top_category_id"] = Field(
+        "segment_id", description="what tells the groups apart"
+    )
+    within_points: float = Field(
+        gt=0, le=100, description="percentage points between a group's share of customers written to and the shop's"
+    )
+
+
+class Pacing(Settings):
+    """A budget for several nights. A night gets of what is left the part that it is worth of the nights left."""
+
+    nights: int = Field(ge=2, le=92, description="length of a period")
+    budget_cents: int = Field(ge=0, description="of a whole period; nightly_budget_cents goes on capping each night")
+    first_night: date = Field(date(2024, 1, 1), description="a first night of a period; a Monday by default")
+
+
+class Uncertainty(Settings):
+    """What a choice goes by where scores tell their standard error."""
+
+    rule: Literal["mean", "lower_bound", "thompson"] = Field(
+        "mean", description="expected profit, its lower bound, or a draw of the night per strategy"
+    )
+    confidence_percent: float = Field(80, gt=50, lt=100, description="one-sided, of the lower bound")
 
 
 class Strategy(Settings):
@@ -191,6 +245,11 @@ class Strategy(Settings):
         15, ge=0, le=100, description="customers whose strategy is drawn by lot although a model could choose"
     )
     complaint_cost_cents: int = Field(200, ge=0, description="what a complaint is worth avoiding")
+    repeats: tuple[Repeat, ...] = ()
+    minimums: tuple[Minimum, ...] = ()
+    fairness: Fairness | None = None
+    pacing: Pacing | None = Field(None, description="a budget for several nights; none by default")
+    uncertainty: Uncertainty = Uncertainty()
     seed: int = 20260301
 
     @model_validator(mode="after")
@@ -199,6 +258,19 @@ class Strategy(Settings):
             ids = [part.id for part in getattr(self, field)]
             if len(ids) != len(set(ids)):
                 raise ValueError(f"{field}: ids are not unique: {ids}")
+        return self
+
+    @model_validator(mode="after")
+    def _known_parts(self) -> "Strategy":
+        windows, offers = {part.id for part in self.send_windows}, {part.id for part in self.offers}
+        named = [(f"channels ('{c.id}'): window_capacity", set(c.window_capacity), windows) for c in self.channels]
+        named += [("repeats: offers", set(repeat.offers), offers) for repeat in self.repeats]
+        for field, given, known in named:
+            if given - known:  # a misspelt limit would limit nothing
+                raise ValueError(f"{field} {sorted(given - known)} are unknown; known are {sorted(known)}")
+        asked = [(m.column, m.value, m.customers is None) for m in self.minimums]
+        if len(asked) != len(set(asked)):
+            raise ValueError("minimums: the same brand or category is asked for twice; name each once")
         return self
 
 
@@ -272,6 +344,7 @@ class Shop(Settings):
         late, look_back, keep = self.cleaning.late_nights, self.features.window_nights, self.retention
         models = self.models.judged_nights + self.models.valid_nights + self.models.train_nights
         again = max(late, models if self.models.tasks else 0) + 1  # nights whose features may have to be made anew
+        pacing = self.strategy.pacing
         needed = [
             ("raw_nights", late + 1, "cleaning.late_nights: late events join those of their night"),
             (
@@ -281,6 +354,11 @@ class Shop(Settings):
             ),
             ("clean_nights", self.gates.volume_window_nights + 1, "gates.volume_window_nights and the night itself"),
             ("clean_nights", self.strategy.complaint_rest_nights + late + 1, "strategy.complaint_rest_nights"),
+            *(
+                ("clean_nights", repeat.nights + late + 1, f"strategy.repeats: the same {repeat.same}")
+                for repeat in self.strategy.repeats
+            ),
+            *([("decisions_nights", pacing.nights + late, "strategy.pacing")] if pacing else []),
             ("features_nights", again + 1, "nights that late events or models reach"),
             ("decisions_nights", again + 1, "nights that late events or models reach"),
         ]

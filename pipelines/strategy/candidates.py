@@ -39,8 +39,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Arm:
-    """Candidates that no limit tells apart: same channel, frequency and discount. Limits work on arms, and the
-    candidate within an arm is drawn uniformly."""
+    """Candidates that no limit of the night tells apart: same channel, frequency and discount, and same send window
+    where that has a capacity of its own. Limits work on arms, and the candidate within an arm is drawn uniformly."""
 
     channel: int  # position in Strategy.channels
     frequency: int
@@ -48,6 +48,7 @@ class Arm:
     message_cost_cents: int
     discount_share: float
     members: tuple[int, ...]  # positions in the list of candidates
+    send_window: str = ""  # "": any
 
 
 def candidates(strategy: Strategy) -> list[Candidate]:
@@ -74,14 +75,15 @@ def candidates(strategy: Strategy) -> list[Candidate]:
 
 
 def arms(found: list[Candidate], strategy: Strategy) -> list[Arm]:
-    """The candidates gathered by channel, frequency and discount, in order of first appearance."""
+    """The candidates gathered by what limits tell apart, in order of first appearance."""
     position = {channel.id: i for i, channel in enumerate(strategy.channels)}
-    gathered: dict[tuple[int, int, int], list[int]] = {}
+    gathered: dict[tuple[int, int, int, str], list[int]] = {}
     for i, candidate in enumerate(found):
-        key = (position[candidate.channel], candidate.frequency, candidate.discount_percent)
-        gathered.setdefault(key, []).append(i)
+        channel = position[candidate.channel]
+        window = candidate.send_window if candidate.send_window in strategy.channels[channel].window_capacity else ""
+        gathered.setdefault((channel, candidate.frequency, candidate.discount_percent, window), []).append(i)
     return [
-        Arm(*key, found[members[0]].message_cost_cents, found[members[0]].discount_share, tuple(members))
+        Arm(*key[:3], found[members[0]].message_cost_cents, found[members[0]].discount_share, tuple(members), key[3])
         for key, members in gathered.items()
     ]
 

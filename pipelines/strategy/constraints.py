@@ -1,10 +1,11 @@
-"""What a customer may be sent: consent, rest after complaints, frequency caps, margin floor.
+"""What a customer may be sent: consent, rest after complaints, frequency caps, margin floor, nothing twice too soon.
 
 Customers whom no limit tells apart form one group, so that everything after this works on a few thousand groups and
 not on millions of customers.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,11 +13,19 @@ from pipelines.core.shop import Strategy
 from pipelines.strategy.candidates import Arm
 
 # What can stop a strategy for a customer, in the order in which it is looked at.
-RULES = ("no_consent", "complaint_rest", "frequency_cap", "margin_floor")
+RULES = ("no_consent", "complaint_rest", "frequency_cap", "margin_floor", "repeat")
 
 # Order values are rounded up to these, or to the shop's default, for the budget: 19% apart, so that groups are few and
 # no more is spent than allowed.
 _ORDER_STEPS = np.unique(np.ceil(2.0 ** (np.arange(0, 4 * 44) / 4)).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A word per customer, such as the brand that each prefers."""
+
+    names: tuple[str, ...]
+    code: np.ndarray  # (n,) int64, position in `names`, -1: none
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Customers:
     n_recent: np.ndarray  # (n, c) int64, messages delivered within the channel's cap window
     is_suppressed: np.ndarray  # (n, c) bool, unsubscribed or resting
     has_complained: np.ndarray  # (n, c) bool
+    is_repeat: np.ndarray | None = None  # (n, s) bool, what s candidates would send again too soon; None: no such limit
+    labels: Mapping[str, Labels] = field(default_factory=dict)  # profile column -> what minimums and fairness go by
 
 
 @dataclass(frozen=True)
@@ -62,11 +73,13 @@ def group_customers(customers: Customers, is_left_out: np.ndarray, strategy: Str
         n_discounts += allowed_after_discount(margin, discount, strategy.margin_floor_percent)
     order = _round_up(customers.order_cents[inside], np.union1d(_ORDER_STEPS, strategy.default_order_cents))
 
+    repeated, patterns = _repeated_arms(customers, inside, arms)
     # Kinds differ in what stops what; groups, fewer, only in what is allowed.
-    kind, first = _classes(*states, n_discounts)
+    kind, first = _classes(*states, n_discounts, repeated)
     stopped_by = np.full((len(first), len(arms)), len(RULES), dtype=np.int8)
     for a, arm in enumerate(arms):
         state = states[arm.channel][first]
+        stopped_by[patterns[repeated[first], a], a] = RULES.index("repeat")
         stopped_by[n_discounts[first] <= discounts.index(arm.discount_percent), a] = RULES.index("margin_floor")
         stopped_by[arm.frequency > state, a] = RULES.index("frequency_cap")
         stopped_by[state == _RESTING, a] = RULES.index("complaint_rest")
@@ -85,6 +98,16 @@ def group_customers(customers: Customers, is_left_out: np.ndarray, strategy: Str
         allowed=stopped_by[kind[first]] == len(RULES),
         order_cents=order[first],
     )
+
+
+def _repeated_arms(customers: Customers, inside: np.ndarray, arms: list[Arm]) -> tuple[np.ndarray, np.ndarray]:
+    """Which arms would only repeat what a customer had: its pattern (len(inside),), and the patterns (p, a) bool."""
+    none = np.zeros(len(inside), dtype=np.int64), np.zeros((1, len(arms)), dtype=bool)
+    if customers.is_repeat is None or not arms:
+        return none
+    whole = np.stack([customers.is_repeat[:, arm.members].all(axis=1) for arm in arms], axis=1)[inside]
+    patterns, pattern = np.unique(whole, axis=0, return_inverse=True)
+    return (pattern.reshape(-1).astype(np.int64), patterns) if len(inside) else none
 
 
 def _classes(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

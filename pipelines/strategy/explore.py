@@ -18,11 +18,13 @@ import numpy as np
 
 from pipelines.core.errors import NightmarketError
 from pipelines.core.shop import Strategy
-from pipelines.strategy.allocation import Design, Room, design, room
+from pipelines.strategy.allocation import Design, Room, capacities, design, room
 from pipelines.strategy.candidates import Arm, Candidate, arms, candidates
 from pipelines.strategy.constraints import RULES, Customers, Groups, group_customers
 from pipelines.strategy.holdout import is_holdout, night_draws, night_generator
 from pipelines.strategy.rounding import round_unbiased
+
+_BLOCK = 1 << 14
 
 HOLDOUT, UNBOUND, NO_STRATEGY = "holdout", "none", "no_strategy"
 
@@ -55,6 +57,20 @@ class Setting:
     groups: Groups  # of the customers not held out
     room: Room
     lottery: Design
+    is_repeat: np.ndarray | None  # (n, s) bool, as in Customers
+
+    @property
+    def arm_of(self) -> np.ndarray:
+        """(s,) int64: each candidate's arm."""
+        arm_of = np.zeros(len(self.found), dtype=np.int64)
+        for a, arm in enumerate(self.deck):
+            arm_of[list(arm.members)] = a
+        return arm_of
+
+    def may_get(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows), s) bool: the candidates allowed to these customers, who are not held out."""
+        may: np.ndarray = self.groups.allowed[self.groups.group_of[rows]][:, self.arm_of]
+        return may if self.is_repeat is None else may & ~self.is_repeat[rows]
 
 
 def setting(customers: Customers, strategy: Strategy) -> Setting:
@@ -64,7 +80,7 @@ def setting(customers: Customers, strategy: Strategy) -> Setting:
     held = is_holdout(customers.user_keys, strategy.seed, strategy.holdout_percent)
     groups = group_customers(customers, held, strategy, deck)
     space = room(groups, strategy, deck)
-    return Setting(found, deck, held, groups, space, design(groups, strategy, deck, space))
+    return Setting(found, deck, held, groups, space, design(groups, strategy, deck, space), customers.is_repeat)
 
 
 def explore(customers: Customers, strategy: Strategy, night: date) -> Decisions:
@@ -114,10 +130,10 @@ def check_limits(arm: np.ndarray, given: Setting, strategy: Strategy) -> None:
     wrong = []
     if sent[~groups.allowed].any():
         wrong.append("a strategy that is not allowed")
-    for i, channel in enumerate(strategy.channels):
-        use = sum(arm.frequency * int(sent[:, a].sum()) for a, arm in enumerate(deck) if arm.channel == i)
-        if use > channel.capacity_per_night:
-            wrong.append(f"{use} messages on {channel.id}, capacity {channel.capacity_per_night}")
+    for limit in capacities(strategy, deck):
+        use = sum(arm.frequency * int(sent[:, a].sum()) for a, arm in enumerate(deck) if limit.is_mine[a])
+        if use > limit.messages:
+            wrong.append(f"{use} messages on {limit.name.removeprefix('capacity:')}, capacity {limit.messages}")
     cost = float((sent * given.lottery.cost_cents).sum())
     if cost > strategy.nightly_budget_cents + 1e-6:
         wrong.append(f"{cost:.0f} cents, budget {strategy.nightly_budget_cents}")
@@ -167,6 +183,13 @@ def decisions(customers: Customers, given: Setting, cell: np.ndarray, draws: np.
         rows = group[second]
         next_arm = sum((rank[second] >= starts[rows, a + 1]).astype(np.int64) for a in range(len(deck)))
         runner_up[second] = members[before[next_arm] + rank[second] - starts[rows, next_arm]]
+    if given.is_repeat is not None:
+        rows = np.flatnonzero(inside & given.is_repeat.any(axis=1))
+        _without_repeats(rows, cell, given, draws, chosen, runner_up, propensity, n_allowed)
+        changed = rows[chosen[rows] >= 0]
+        expected_cost[changed] = [found[k].message_cost_cents for k in chosen[changed]]
+        share = np.array([c.discount_share for c in found])[chosen[changed]]
+        expected_cost[changed] += share * customers.order_cents[changed]
 
     names = (UNBOUND, HOLDOUT, *RULES, NO_STRATEGY, *lottery.causes[len(deck) :])
     constraint = np.full(len(cell), 1, dtype=np.int64)
@@ -198,11 +221,45 @@ def decisions(customers: Customers, given: Setting, cell: np.ndarray, draws: np.
     )
 
 
+def _without_repeats(
+    rows: np.ndarray,
+    cell: np.ndarray,
+    given: Setting,
+    draws: np.ndarray,
+    chosen: np.ndarray,
+    runner_up: np.ndarray,
+    propensity: np.ndarray,
+    n_allowed: np.ndarray,
+) -> None:
+    """Draws again, in place, for customers some of whose candidates would come again too soon: uniformly among those
+    of the arm that would not, and the runner-up among all others allowed."""
+    for start in range(0, len(rows), _BLOCK):
+        some = rows[start : start + _BLOCK]
+        at = np.arange(len(some))
+        may = given.may_get(some)
+        n_allowed[some] = may.sum(axis=1)
+        sent = cell[some] < len(given.deck)
+        mine = may & (given.arm_of == np.where(sent, cell[some], -1)[:, None])
+        chosen[some] = _nth(mine, draws[some, 1])
+        chance = given.lottery.cells[given.groups.group_of[some], np.where(sent, cell[some], 0)]
+        propensity[some[sent]] = (chance / np.maximum(mine.sum(axis=1), 1))[sent]
+        may[at[sent], chosen[some][sent]] = False
+        runner_up[some] = _nth(may, draws[some, 2])
+
+
+def _nth(among: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    """(b,) int64: of the true columns of each row (b, s) the one that a draw (b,) in [0, 1) falls on, -1 for none."""
+    count = among.sum(axis=1)
+    nth = np.minimum((draw * count).astype(np.int64), count - 1)
+    return np.where(count > 0, (among.cumsum(axis=1) > nth[:, None]).argmax(axis=1), -1)
+
+
 _NOT_ALLOWED = {
     "no_consent": "there is no consent",
     "complaint_rest": "the customer rests after a complaint",
     "frequency_cap": "the customer got as many messages as the cap allows",
     "margin_floor": "too little margin would be left",
+    "repeat": "all would come again too soon",
     NO_STRATEGY: "the shop configured no channel",
 }
 
