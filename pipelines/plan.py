@@ -22,6 +22,7 @@ from pipelines.plan_scores import NO_VERSION, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
+from pipelines.strategy.experiments import arm_names
 from pipelines.strategy.exploit import exploit
 from pipelines.strategy.explore import Decisions, explore
 
@@ -51,7 +52,9 @@ class PlanResult:
     by_channel: dict[str, dict[str, int]]  # channel -> customers, messages, cost_cents, capacity
     by_constraint: dict[str, int]  # what bound each customer -> customers
     by_lot: int  # customers decided by lot, those who got nothing included
-    model: dict[str, Any] | None  # name, version, expected_profit_cents, gap; None: no champion, all by lot
+    model: (
+        dict[str, Any] | None
+    )  # name, version, expected_profit_cents, gap, explore_percent; None: no champion, all by lot
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -88,22 +91,25 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
     import pyarrow.parquet as pq
 
     keys, segment_ids, customers = read_customers(night, shop, store)
-    scores = read_scores(night, store, keys, customers.margin_percent, shop.strategy)
+    running = tuple(experiment for experiment in shop.strategy.experiments if experiment.runs_on(night))
+    strategy = shop.strategy.model_copy(update={"experiments": running})
+    scores = read_scores(night, store, keys, customers.margin_percent, strategy)
     if scores:
-        chosen = exploit(customers, scores.profit_cents, shop.strategy, night)
-        decisions, is_lot, gap = chosen.decisions, chosen.is_lot, chosen.gap
+        chosen = exploit(customers, scores.profit_cents, strategy, night)
+        decisions, is_lot, lot_chance, gap = chosen.decisions, chosen.is_lot, chosen.lot_chance, chosen.gap
     else:
-        decisions = explore(customers, shop.strategy, night)
-        is_lot, gap = ~decisions.is_holdout, 0.0
+        decisions = explore(customers, strategy, night)
+        is_lot, lot_chance, gap = ~decisions.is_holdout, decisions.propensity, 0.0
     if not scores or scores.model_version == NO_VERSION:
         who = "the baseline scored: " if scores else ""
         texts = (f"no champion: {who}{text}" if text.startswith("exp") else text for text in decisions.why_texts)
         decisions = replace(decisions, why_texts=tuple(texts))
     folder = staging / TABLE
     folder.mkdir(parents=True, exist_ok=True)
-    rows = _rows(keys, segment_ids, decisions, scores)
+    lot_chance = np.where(is_lot & (decisions.n_allowed > 0), lot_chance, np.nan)
+    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, strategy)
     pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
-    return _summary(decisions, shop.strategy, is_lot, scores, gap)
+    return _summary(decisions, strategy, is_lot, scores, gap)
 
 
 def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", np.ndarray, Customers]:
@@ -201,7 +207,14 @@ def _margins(catalog: Any, profiles: Any, strategy: Strategy) -> np.ndarray:
     return margins
 
 
-def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions, scores: Scores | None) -> "pa.Table":
+def _rows(
+    keys: "pa.Array",
+    segment_ids: np.ndarray,
+    decisions: Decisions,
+    scores: Scores | None,
+    lot_chance: np.ndarray,
+    strategy: Strategy,
+) -> "pa.Table":
     """The plan in the declared columns, order and types; texts are looked up, not formatted row by row."""
     import pyarrow as pa
 
@@ -226,6 +239,11 @@ def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions, score
         C.COST_CENTS: chosen([c.message_cost_cents for c in found], 0),
         C.IS_HOLDOUT: decisions.is_holdout,
         C.PROPENSITY: decisions.propensity,
+        C.LOT_PROPENSITY: pa.array(lot_chance, from_pandas=True),  # NaN: null
+        C.LOT_NOTHING_PROPENSITY: pa.array(
+            np.where(np.isnan(lot_chance), np.nan, decisions.lot_nothing), from_pandas=True
+        ),
+        C.EXPERIMENT_ARMS: pa.array(arm_names(keys.to_pylist(), decisions.is_holdout, strategy), pa.string()),
         C.N_ALLOWED: decisions.n_allowed,
         C.RUNNER_UP_STRATEGY_ID: chosen(names, NOTHING, decisions.runner_up),
         C.BINDING_CONSTRAINT: pa.array(decisions.constraint_texts).take(pa.array(decisions.constraint)),
@@ -257,7 +275,7 @@ def _summary(
     if scores:
         profit = round(float(np.nansum(decisions.expected_profit_cents)), 2)
         model = {"name": scores.model_name, "version": scores.model_version, "expected_profit_cents": profit}
-        model["gap"] = round(gap, 9)
+        model |= {"gap": round(gap, 9), "explore_percent": strategy.explore_percent}
     return PlanResult(
         rows=len(decisions.strategy),
         treated=sum(planned),
