@@ -333,7 +333,7 @@ def readout(
     if as_json:
         _print_json(told)
         return
-    Console().print(*readout_tables(told), highlight=False)
+    Console().print(*readout_tables(told), sep="\n", highlight=False, soft_wrap=True)
 
 
 AirflowPortOption = Annotated[

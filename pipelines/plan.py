@@ -24,6 +24,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 from pipelines.strategy.budget_curve import budget_curve
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
+from pipelines.strategy.experiments import arm_names
 from pipelines.strategy.exploit import Exploited, exploit, price_of
 from pipelines.strategy.explore import Decisions, explore
 
@@ -60,7 +61,7 @@ class PlanResult:
     by_lot: int  # customers decided by lot, those who got nothing included
     model: (
         dict[str, Any] | None
-    )  # name, version, expected_profit_cents, gap, prices and misses of limits; None: no champion, all by lot
+    )  # name, version, expected_profit_cents, gap, explore_percent, prices and misses of limits; None: all by lot
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -97,6 +98,8 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
 
     keys, segment_ids, customers = read_customers(night, shop, store)
     strategy, pace = paced(night, shop, store)
+    running = tuple(experiment for experiment in strategy.experiments if experiment.runs_on(night))
+    strategy = strategy.model_copy(update={"experiments": running})
     scores = read_scores(night, store, keys, customers.margin_percent, strategy)
     chosen = None
     if scores:
@@ -105,13 +108,17 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
         except InfeasibleError as error:
             raise InfeasibleError(f"shop {shop.shop}, {night}: {error}") from error
     decisions = chosen.decisions if chosen else explore(customers, strategy, night)
+    is_lot, lot_chance = ~decisions.is_holdout, decisions.propensity
+    if chosen:
+        is_lot, lot_chance = chosen.is_lot, chosen.lot_chance
     if not scores or scores.model_version == NO_VERSION:
         who = "the baseline scored: " if scores else ""
         texts = (f"no champion: {who}{text}" if text.startswith("exp") else text for text in decisions.why_texts)
         decisions = replace(decisions, why_texts=tuple(texts))
     folder = staging / TABLE
     folder.mkdir(parents=True, exist_ok=True)
-    rows = _rows(keys, segment_ids, decisions, scores)
+    lot_chance = np.where(is_lot & (decisions.n_allowed > 0), lot_chance, np.nan)
+    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, strategy)
     pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
     return _summary(decisions, strategy, pace, scores, chosen)
 
@@ -225,7 +232,14 @@ def _margins(catalog: Any, profiles: Any, strategy: Strategy) -> np.ndarray:
     return margins
 
 
-def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions, scores: Scores | None) -> "pa.Table":
+def _rows(
+    keys: "pa.Array",
+    segment_ids: np.ndarray,
+    decisions: Decisions,
+    scores: Scores | None,
+    lot_chance: np.ndarray,
+    strategy: Strategy,
+) -> "pa.Table":
     """The plan in the declared columns, order and types; texts are looked up, not formatted row by row."""
     import pyarrow as pa
 
@@ -250,6 +264,11 @@ def _rows(keys: "pa.Array", segment_ids: np.ndarray, decisions: Decisions, score
         C.COST_CENTS: chosen([c.message_cost_cents for c in found], 0),
         C.IS_HOLDOUT: decisions.is_holdout,
         C.PROPENSITY: decisions.propensity,
+        C.LOT_PROPENSITY: pa.array(lot_chance, from_pandas=True),  # NaN: null
+        C.LOT_NOTHING_PROPENSITY: pa.array(
+            np.where(np.isnan(lot_chance), np.nan, decisions.lot_nothing), from_pandas=True
+        ),
+        C.EXPERIMENT_ARMS: pa.array(arm_names(keys.to_pylist(), decisions.is_holdout, strategy), pa.string()),
         C.N_ALLOWED: decisions.n_allowed,
         C.RUNNER_UP_STRATEGY_ID: chosen(names, NOTHING, decisions.runner_up),
         C.BINDING_CONSTRAINT: pa.array(decisions.constraint_texts).take(pa.array(decisions.constraint)),
@@ -288,6 +307,7 @@ def _summary(
         model = {"name": scores.model_name, "version": scores.model_version, "expected_profit_cents": profit}
         model |= {
             "gap": round(chosen.gap, 9),
+            "explore_percent": strategy.explore_percent,
             "prices": price_of(chosen.posed, chosen.prices),
             "missing": chosen.missing,
         }

@@ -16,9 +16,10 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, file_hash, storage_error, window
 from pipelines.core.tables import TABLES
+from pipelines.readout import inputs_of
 from pipelines.report_audience import MEASURED_NIGHTS
 from pipelines.report_models import closed_loop_file
-from pipelines.report_numbers import TREND_NIGHTS, collect
+from pipelines.report_numbers import MADE_AFTER, TREND_NIGHTS, collect
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
@@ -34,6 +35,7 @@ _WORDS = {
     "complaint_rest": "resting after a complaint",
     "frequency_cap": "had enough messages",
     "margin_floor": "too little margin left",
+    "experiment": "arm of an experiment",
     "no_strategy": "no strategy configured",
     "no_profit": "nothing would pay",
     "repeat": "would only repeat what they had",
@@ -99,6 +101,7 @@ def page(numbers: dict[str, Any]) -> str:
         "tick": lambda share: f"{100 * share:g}",
         "words": words,
         "day": day,
+        "cents": cents,
         "money": lambda cents: money(cents, symbol),
         "unit": lambda value, unit: {"money": lambda: money(value, symbol), "share": lambda: percent(value)}.get(
             unit, lambda: f"{value:,.1f}"
@@ -127,7 +130,7 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     """Lineage: all tables of the night, and the windows that trend, volumes and answers look back on."""
     arrival = shop.arrival_of("events", night)
     inputs: dict[str, str] = {}
-    for table in TABLES:
+    for table in (name for name in TABLES if name not in MADE_AFTER):
         inputs |= store.inputs(table, [arrival if table in ("raw_events", "quarantine") else night])
     back = max(TREND_NIGHTS, shop.gates.volume_window_nights + 1)
     judged = store.manifest("quarantine", arrival)
@@ -142,7 +145,7 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     played = closed_loop_file(store)
     if shop.simulator and played.exists():
         inputs["evaluations/closed_loop"] = file_hash(played)
-    return inputs | store.inputs("campaign_plan", [night - timedelta(days=1)])
+    return inputs | store.inputs("campaign_plan", [night - timedelta(days=1)]) | inputs_of(night, shop, store)
 
 
 def count(value: float | None) -> str:
@@ -181,6 +184,11 @@ def path(name: str) -> str:
 def points(share: float) -> str:
     """A difference of shares in percentage points: -0.0123 -> '−1.23'."""
     return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def cents(value: float) -> str:
+    """A difference with its sign: -1.234 -> '−1.23'."""
+    return f"{value:+,.2f}".replace("-", "−")
 
 
 def size(n_bytes: int) -> str:

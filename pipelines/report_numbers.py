@@ -15,11 +15,13 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
+from pipelines.readout_compare import experiments
 from pipelines.report_audience import measured, plan, segments
 from pipelines.report_models import closed_loop, models
 from pipelines.report_read import counts_of, ranked, read, rows_by, share
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
+MADE_AFTER = ("experiment_readout",)  # tables of the night that no report may tell of: they come after it
 
 
 def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "models": models(night, store),
         "closed_loop": closed_loop(shop, store),
         "measured": measured(night, store),
+        "experiments": experiments(night, shop, store),
         "cost": cost(night, shop, store),
     }
     sections["quality"] = quality(night, shop, store, sections)
@@ -152,7 +155,8 @@ def quality(night: date, shop: Shop, store: Store, sections: dict[str, Any]) -> 
 def _published(night: date, shop: Shop, store: Store) -> list[tuple[str, date]]:
     """The partitions that belong to the night, as declared; raw lines and quarantine are those of its arrival."""
     arrival = shop.arrival_of("events", night)
-    wanted = [(name, arrival if name in ("raw_events", "quarantine") else night) for name in TABLES]
+    made = [name for name in TABLES if name not in MADE_AFTER]
+    wanted = [(name, arrival if name in ("raw_events", "quarantine") else night) for name in made]
     return [(name, partition) for name, partition in wanted if store.manifest(name, partition)]
 
 

@@ -129,6 +129,31 @@ def readout_tables(told: dict[str, Any]) -> list[Any]:
         if effect["difference"]:
             table.add_row("planned minus holdout", "", cell(effect["difference"]))
         parts.append(table)
+    return [*parts, *_experiment_tables(told, where)]
+
+
+def _experiment_tables(told: dict[str, Any], where: str) -> list[Any]:
+    """Each comparison: its verdicts in words, then its numbers; then what was odd."""
+    parts: list[Any] = [f"{where}: {text}" for text in told["notes"]]
+    for one in told["experiments"]:
+        parts += ["", f"{one['experiment']}: {one['question']}"]
+        for verdict in one["verdicts"]:
+            parts += [f"  {verdict['text']}", *([f"  {verdict['power']}"] if verdict["power"] else [])]
+        table = Table(title=f"{one['nights']} nights, intervals hold at all of them together", title_justify="left")
+        names = ("arm", "metric", "customers", "arm's", "control's", "effect", "interval", "state")
+        for name in names:
+            table.add_column(name, justify="left" if name in ("arm", "metric", "state") else "right")
+        for row in one["readings"]:
+            numbers = [row[name] for name in ("arm_value", "control_value", "effect")]
+            shown = ["" if number is None else f"{number:,.2f}" for number in numbers]
+            is_known = row["effect_low"] is not None
+            between = f"{row['effect_low']:,.2f} to {row['effect_high']:,.2f}" if is_known else ""
+            table.add_row(
+                row["arm"], row["metric"], f"{row['n_users']:,}", *shown, between, row["state"].replace("_", " ")
+            )
+        parts.append(table)
+    if told["anomalies"]:
+        parts += ["", "What was odd:", *(f"  {one['text']}" for one in told["anomalies"])]
     return parts
 
 

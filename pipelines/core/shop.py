@@ -213,6 +213,40 @@ class Uncertainty(Settings):
     confidence_percent: float = Field(80, gt=50, lt=100, description="one-sided, of the lower bound")
 
 
+class Arm(Settings):
+    """One arm of an experiment: what its customers may be sent. A field that is not given allows everything."""
+
+    id: str = Name
+    share: float = Field(1, gt=0, le=1_000_000, description="customers, beside the shares of the other arms")
+    offers: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    send_windows: tuple[str, ...] = ()
+    frequencies: tuple[int, ...] = ()
+    creative_styles: tuple[str, ...] = ()
+
+
+class Experiment(Settings):
+    """Customers outside the holdout fall into arms by a stable hash; the first arm is what the others are held against."""
+
+    id: str = Name
+    first_night: date = Field(description="first plan that follows the arms")
+    last_night: date | None = Field(None, description="last plan that follows the arms; goes on by default")
+    arms: tuple[Arm, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _order(self) -> "Experiment":
+        if self.last_night and self.first_night > self.last_night:
+            raise ValueError("first_night is after last_night")
+        ids = [arm.id for arm in self.arms]
+        if len(ids) != len(set(ids)):
+            raise ValueError(f"arms: ids are not unique: {ids}")
+        return self
+
+    def runs_on(self, night: date) -> bool:
+        """Whether the plan of this night follows the arms."""
+        return self.first_night <= night and (self.last_night is None or night <= self.last_night)
+
+
 class Strategy(Settings):
     """Candidate strategies (offer x channel x send window x frequency x creative style) and the limits of a night."""
 
@@ -250,11 +284,12 @@ class Strategy(Settings):
     fairness: Fairness | None = None
     pacing: Pacing | None = Field(None, description="a budget for several nights; none by default")
     uncertainty: Uncertainty = Uncertainty()
+    experiments: tuple[Experiment, ...] = Field((), description="arms that restrict what their customers may be sent")
     seed: int = 20260301
 
     @model_validator(mode="after")
     def _unique(self) -> "Strategy":
-        for field in ("offers", "channels", "send_windows"):
+        for field in ("offers", "channels", "send_windows", "experiments"):
             ids = [part.id for part in getattr(self, field)]
             if len(ids) != len(set(ids)):
                 raise ValueError(f"{field}: ids are not unique: {ids}")
@@ -304,6 +339,14 @@ class Models(Settings):
     max_data_age_nights: int = Field(35, ge=1, description="a model whose data ends earlier is not promoted")
 
 
+class Readout(Settings):
+    """What experiments may cost, and when their arms count as alike."""
+
+    max_more_complaints: float = Field(1, ge=0, description="per 1,000 customer-nights that an arm may have more")
+    max_more_unsubscribes: float = Field(2, ge=0, description="per 1,000 customer-nights that an arm may have more")
+    max_more_returns: float = Field(2, ge=0, description="per 1,000 customer-nights that an arm may have more")
+
+
 class Retention(Settings):
     """Nights kept per layer, the newest included; not given: all. What was made of older ones stays as it is.
 
@@ -336,6 +379,7 @@ class Shop(Settings):
     gates: Gates = Gates()
     strategy: Strategy = Strategy()
     models: Models = Models()
+    readout: Readout = Readout()
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 

@@ -379,6 +379,9 @@ _ALL = [
             C.COST_CENTS: BIGINT,
             C.IS_HOLDOUT: BOOLEAN,
             C.PROPENSITY: DOUBLE,
+            C.LOT_PROPENSITY: DOUBLE,  # had all drawn lots; null where no lot was drawn, or a model chose
+            C.LOT_NOTHING_PROPENSITY: DOUBLE,  # that the same lot gives nothing
+            C.EXPERIMENT_ARMS: STRING,  # "experiment=arm", ";" between several; "" without any, and for the holdout
             C.N_ALLOWED: BIGINT,
             C.RUNNER_UP_STRATEGY_ID: STRING,
             C.BINDING_CONSTRAINT: STRING,
@@ -388,6 +391,35 @@ _ALL = [
             C.MODEL_VERSION: STRING,
         },
         sort_by=(C.USER_KEY,),
+        owner="marketing",
+    ),
+    Table(
+        name="experiment_readout",
+        layer="decisions",
+        grain="one row per experiment, arm and metric: what is known at the end of the night, against the control arm",
+        columns={
+            C.EXPERIMENT: STRING,
+            C.ARM: STRING,
+            C.CONTROL_ARM: STRING,
+            C.METRIC: STRING,
+            C.ROLE: STRING,
+            C.N_NIGHTS: BIGINT,
+            C.N_USERS: BIGINT,  # of the arm
+            C.N_CONTROL_USERS: BIGINT,
+            C.ARM_VALUE: DOUBLE,  # numbers are null until both arms have data
+            C.CONTROL_VALUE: DOUBLE,
+            C.EFFECT: DOUBLE,  # arm less control, adjusted by what was known before
+            C.EFFECT_LOW: DOUBLE,  # holds at all nights together
+            C.EFFECT_HIGH: DOUBLE,
+            C.STD_ERROR: DOUBLE,
+            C.P_VALUE: DOUBLE,  # always valid, Holm over the arms; of the primary metric alone
+            C.VARIANCE_CUT_SHARE: DOUBLE,
+            C.SMALLEST_EFFECT: DOUBLE,  # found with 80% power by one two-sided 5% test of these data
+            C.SAMPLE_RATIO_P: DOUBLE,
+            C.STATE: STRING,
+            C.VERDICT: STRING,
+        },
+        sort_by=(C.EXPERIMENT, C.ARM, C.METRIC),
         owner="marketing",
     ),
 ]

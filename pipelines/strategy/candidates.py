@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 
 from pipelines.core.errors import ConfigError
+from pipelines.core.shop import Arm as ExperimentArm
 from pipelines.core.shop import Rule, Strategy
 
 NOTHING = "none"  # the strategy id of a customer who gets nothing
@@ -39,8 +40,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Arm:
-    """Candidates that no limit of the night tells apart: same channel, frequency and discount, and same send window
-    where that has a capacity of its own. Limits work on arms, and the candidate within an arm is drawn uniformly."""
+    """Candidates that no limit of the night tells apart: same channel, frequency and discount, allowed in the same arms
+    of all experiments, and same send window where that has a capacity of its own. Limits work on arms, and the candidate
+    within an arm is drawn uniformly."""
 
     channel: int  # position in Strategy.channels
     frequency: int
@@ -71,33 +73,53 @@ def candidates(strategy: Strategy) -> list[Candidate]:
         )
         if not any(_forbids(rule, candidate) for rule in strategy.forbid):
             found.append(candidate)
+    for experiment in strategy.experiments:
+        for arm in experiment.arms:
+            if found and not any(allows(arm, candidate) for candidate in found):
+                raise ConfigError(
+                    f"strategy.experiments ({experiment.id}.{arm.id}): allows no strategy of {len(found)}; "
+                    "an arm leaves one at least, who gets nothing at all is the holdout"
+                )
     return found
 
 
 def arms(found: list[Candidate], strategy: Strategy) -> list[Arm]:
     """The candidates gathered by what limits tell apart, in order of first appearance."""
     position = {channel.id: i for i, channel in enumerate(strategy.channels)}
-    gathered: dict[tuple[int, int, int, str], list[int]] = {}
+    tried = [arm for experiment in strategy.experiments for arm in experiment.arms]
+    gathered: dict[tuple[int, int, int, str, tuple[bool, ...]], list[int]] = {}
     for i, candidate in enumerate(found):
         channel = position[candidate.channel]
         window = candidate.send_window if candidate.send_window in strategy.channels[channel].window_capacity else ""
-        gathered.setdefault((channel, candidate.frequency, candidate.discount_percent, window), []).append(i)
+        allowed = tuple(allows(arm, candidate) for arm in tried)
+        key = (channel, candidate.frequency, candidate.discount_percent, window, allowed)
+        gathered.setdefault(key, []).append(i)
     return [
         Arm(*key[:3], found[members[0]].message_cost_cents, found[members[0]].discount_share, tuple(members), key[3])
         for key, members in gathered.items()
     ]
 
 
+def allows(arm: ExperimentArm, candidate: Candidate) -> bool:
+    """Whether customers of this arm of an experiment may be sent the candidate."""
+    return all(part in allowed for allowed, part in _parts(arm, candidate) if allowed)
+
+
 def _forbids(rule: Rule, candidate: Candidate) -> bool:
     """A rule forbids what matches every field it gives; a rule that gives none forbids nothing."""
-    given = [
-        (rule.offers, candidate.offer),
-        (rule.channels, candidate.channel),
-        (rule.send_windows, candidate.send_window),
-        (rule.frequencies, candidate.frequency),
-        (rule.creative_styles, candidate.creative_style),
+    given = _parts(rule, candidate)
+    return any(named for named, _ in given) and all(part in named for named, part in given if named)
+
+
+def _parts(named: Rule | ExperimentArm, candidate: Candidate) -> list[tuple[tuple[str | int, ...], str | int]]:
+    """What a rule or an arm names of each field, beside what the candidate is there."""
+    return [
+        (named.offers, candidate.offer),
+        (named.channels, candidate.channel),
+        (named.send_windows, candidate.send_window),
+        (named.frequencies, candidate.frequency),
+        (named.creative_styles, candidate.creative_style),
     ]
-    return any(allowed for allowed, _ in given) and all(part in allowed for allowed, part in given if allowed)
 
 
 def _check(strategy: Strategy) -> None:
@@ -126,10 +148,10 @@ def _check(strategy: Strategy) -> None:
         "frequencies": set(strategy.frequencies),
         "creative_styles": set(strategy.creative_styles),
     }
-    for rule in strategy.forbid:
+    named: list[tuple[str, Rule | ExperimentArm]] = [(f"forbid ('{rule.why}')", rule) for rule in strategy.forbid]
+    named += [(f"experiments ({one.id}.{arm.id})", arm) for one in strategy.experiments for arm in one.arms]
+    for where, parts in named:
         for field, ids in known.items():
-            unknown = sorted(set(getattr(rule, field)) - ids, key=str)
-            if unknown:  # a misspelt rule would forbid nothing
-                raise ConfigError(
-                    f"strategy.forbid ('{rule.why}'): {field} {unknown} are unknown; known are {sorted(ids, key=str)}"
-                )
+            unknown = sorted(set(getattr(parts, field)) - ids, key=str)
+            if unknown:  # misspelt, it would forbid or allow nothing
+                raise ConfigError(f"strategy.{where}: {field} {unknown} are unknown; known are {sorted(ids, key=str)}")

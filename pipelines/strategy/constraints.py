@@ -1,4 +1,5 @@
-"""What a customer may be sent: consent, rest after complaints, frequency caps, margin floor, nothing twice too soon.
+"""What a customer may be sent: consent, rest after complaints, frequency caps, margin floor, nothing twice too soon, arms
+of experiments.
 
 Customers whom no limit tells apart form one group, so that everything after this works on a few thousand groups and
 not on millions of customers.
@@ -10,10 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.core.shop import Strategy
-from pipelines.strategy.candidates import Arm
+from pipelines.strategy.candidates import Arm, allows, candidates
+from pipelines.strategy.experiments import assign
 
 # What can stop a strategy for a customer, in the order in which it is looked at.
-RULES = ("no_consent", "complaint_rest", "frequency_cap", "margin_floor", "repeat")
+RULES = ("no_consent", "complaint_rest", "frequency_cap", "margin_floor", "repeat", "experiment")
 
 # Order values are rounded up to these, or to the shop's default, for the budget: 19% apart, so that groups are few and
 # no more is spent than allowed.
@@ -74,10 +76,17 @@ def group_customers(customers: Customers, is_left_out: np.ndarray, strategy: Str
     order = _round_up(customers.order_cents[inside], np.union1d(_ORDER_STEPS, strategy.default_order_cents))
 
     repeated, patterns = _repeated_arms(customers, inside, arms)
+    keys = [customers.user_keys[i] for i in inside] if strategy.experiments else []
+    tried = [assign(keys, strategy.seed, experiment) for experiment in strategy.experiments]
+    found = candidates(strategy) if tried else []
+
     # Kinds differ in what stops what; groups, fewer, only in what is allowed.
-    kind, first = _classes(*states, n_discounts, repeated)
+    kind, first = _classes(*states, n_discounts, repeated, *tried)
     stopped_by = np.full((len(first), len(arms)), len(RULES), dtype=np.int8)
     for a, arm in enumerate(arms):
+        for experiment, drawn in zip(strategy.experiments, tried, strict=True):
+            may = np.array([allows(one, found[arm.members[0]]) for one in experiment.arms])
+            stopped_by[~may[drawn[first]], a] = RULES.index("experiment")
         state = states[arm.channel][first]
         stopped_by[patterns[repeated[first], a], a] = RULES.index("repeat")
         stopped_by[n_discounts[first] <= discounts.index(arm.discount_percent), a] = RULES.index("margin_floor")

@@ -38,6 +38,7 @@ class Decisions:
     runner_up: np.ndarray  # (n,) int64, position in candidates, -1: none
     is_holdout: np.ndarray  # (n,) bool
     propensity: np.ndarray  # (n,) float64, of what the customer got, nothing included
+    lot_nothing: np.ndarray  # (n,) float64, probability that the lottery gives nothing; 1 for the holdout
     n_allowed: np.ndarray  # (n,) int64 strategies, before capacity and budget; 0 for the holdout
     constraint: np.ndarray  # (n,) int64, position in constraint_texts
     constraint_texts: tuple[str, ...]
@@ -162,6 +163,7 @@ def decisions(customers: Customers, given: Setting, cell: np.ndarray, draws: np.
     if len(groups.size):
         n_allowed[inside] = lottery.n_allowed[group[inside]]
         propensity[inside] = lottery.nothing[group[inside]]
+    lot_nothing = propensity.copy()
     if sent.any():
         size = n_members[arm[sent]]
         within = np.minimum((draws[sent, 1] * size).astype(np.int64), size - 1)
@@ -211,6 +213,7 @@ def decisions(customers: Customers, given: Setting, cell: np.ndarray, draws: np.
         runner_up=runner_up,
         is_holdout=held,
         propensity=propensity,
+        lot_nothing=lot_nothing,
         n_allowed=n_allowed,
         constraint=constraint,
         constraint_texts=names,
@@ -260,6 +263,7 @@ _NOT_ALLOWED = {
     "frequency_cap": "the customer got as many messages as the cap allows",
     "margin_floor": "too little margin would be left",
     "repeat": "all would come again too soon",
+    "experiment": "the arms of the experiments leave none",
     NO_STRATEGY: "the shop configured no channel",
 }
 

@@ -15,12 +15,17 @@ def is_holdout(user_keys: Sequence[str], seed: int, percent: float) -> np.ndarra
     The night plays no part: a customer stays in or out for as long as the seed stays, and a higher percentage only
     adds customers.
     """
-    return _uniforms([f"{seed}:{key}" for key in user_keys], 1)[:, 0] < percent / 100
+    return hashed([f"{seed}:{key}" for key in user_keys]) < percent / 100
 
 
 def night_draws(user_keys: Sequence[str], seed: int, night: date, n_draws: int = 3) -> np.ndarray:
     """(n, n_draws) independent uniform numbers in [0, 1) per customer, new every night; at most 4 draws."""
     return _uniforms([f"{seed}:{night.isoformat()}:{key}" for key in user_keys], n_draws)
+
+
+def hashed(texts: list[str]) -> np.ndarray:
+    """(n,) uniform numbers in [0, 1), a stable function of each text alone."""
+    return _uniforms(texts, 1)[:, 0]
 
 
 def night_generator(seed: int, night: date) -> np.random.Generator:

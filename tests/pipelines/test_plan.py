@@ -77,7 +77,10 @@ def test_the_file_has_the_declared_columns_types_and_order(store: Store, tmp_pat
     assert {field.name: str(field.type) for field in table.schema} == declared
     assert table.schema.names == list(declared)
     assert table[C.USER_KEY].to_pylist() == KEYS
-    assert {name for name in declared if table[name].null_count} == {C.EXPECTED_PROFIT_CENTS}  # nobody scored
+    assert {name for name in declared if table[name].null_count} == {
+        C.EXPECTED_PROFIT_CENTS,  # nobody scored
+        *(C.LOT_PROPENSITY, C.LOT_NOTHING_PROPENSITY),  # the holdout draws no lot
+    }
 
 
 def test_the_counts_are_those_of_the_rows(store: Store, tmp_path: Path) -> None:
