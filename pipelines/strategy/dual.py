@@ -84,8 +84,9 @@ def minimise(
         weights = np.maximum(-found.ineqlin.marginals, 0)
         if least - found.fun * unit <= close * abs(least) or least < floor:
             break
+        told = np.clip(found.x[1:], 0, ceiling)  # the solver's own prices may lie a rounding error below 0
         for share in (0.5, 1.0):  # the cuts' own least point only where the one between tells nothing new
-            tried = best + share * (found.x[1:] - best)
+            tried = best + share * (told - best)
             known = max(cut.value + tried @ s for cut, s in zip(cuts, slopes, strict=True))
             prices = _spread(tried * scale, limited, problem)
             cuts.append(cut_of(pick(problem, prices), prices))
