@@ -163,18 +163,20 @@ def what_if_tables(told: dict[str, Any], currency: str) -> list[Any]:
     def money(cents: float) -> str:
         return f"{cents / 100:,.2f} {currency}"
 
-    plans = Table(title=f"{told['shop']}, night {told['night']}: {' '.join(told['what_if']) or 'as configured'}")
-    for name in ("", "budget", "expected profit", "customers", "messages", "a unit more is worth, in cents"):
-        plans.add_column(name)
-    for name in ("as_configured", "as_asked") if told["what_if"] else ("as_configured",):
-        one = told[name]
-        messages = ", ".join(f"{n:,} {channel}" for channel, n in one["messages"].items())
-        prices = (
-            ", ".join(f"{limit} {price:.3g}" for limit, price in one["prices"].items()) or "nothing: no limit binds"
-        )
-        cells = (money(one["budget_cents"]), money(one["profit_cents"]), f"{one['customers']:,}", messages, prices)
-        plans.add_row(name.replace("_", " "), *cells)
-    curve = Table(title="expected profit against budget")
+    asked = " ".join(told["what_if"])
+    columns = {"as configured": told["as_configured"]} | ({asked: told["as_asked"]} if asked else {})
+    plans = Table(title=f"{told['shop']}, night {told['night']}", title_justify="left")
+    for name in ("", *columns):
+        plans.add_column(name, justify="right" if name else "left")
+    plans.add_row("budget", *(money(one["budget_cents"]) for one in columns.values()))
+    plans.add_row("expected profit of the choices", *(money(one["profit_cents"]) for one in columns.values()))
+    plans.add_row("customers chosen", *(f"{one['customers']:,}" for one in columns.values()))
+    for channel in told["as_configured"]["messages"]:
+        plans.add_row(f"messages on {channel}", *(f"{one['messages'][channel]:,}" for one in columns.values()))
+    for limit in dict.fromkeys(name for one in columns.values() for name in one["prices"]):
+        prices = (f"{one['prices'].get(limit, 0.0):.3f} cents" for one in columns.values())
+        plans.add_row(f"one more of {limit} earns", *prices)
+    curve = Table(title="expected profit against budget", title_justify="left")
     for name in ("budget", "expected profit", "a cent more earns, in cents"):
         curve.add_column(name, justify="right")
     for point in told["curve"]:

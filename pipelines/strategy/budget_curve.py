@@ -26,8 +26,9 @@ class Point:
     price: float  # cents of profit of one more cent
 
 
-def budget_curve(posed: Posed, budget_cents: int, cuts: list[Cut], shares: tuple[float, ...] = SHARES) -> list[Point]:
-    """Points at shares of tonight's budget, dearest last; those at which limits contradict each other are left out.
+def budget_curve(posed: Posed, budget_cents: int, cuts: list[Cut]) -> list[Point]:
+    """Points at shares of tonight's budget and, where the budget does not bind, of what the choices would use of any;
+    dearest last, without those at which limits contradict each other.
 
     `cuts`: what solving tonight's problem has learnt; more are added.
     """
@@ -38,9 +39,12 @@ def budget_curve(posed: Posed, budget_cents: int, cuts: list[Cut], shares: tuple
     drawn = float(given.groups.size @ (given.lottery.cells[:, :n_arms] * given.lottery.cost_cents).sum(axis=1))
     free = pick(problem, np.zeros(len(problem.limits)))
     floor = least_worth(problem)
+    used = rest * minimise(replace(problem, budget=np.inf), cuts, free, _CLOSE, floor).use[0] + posed.share * drawn
+    budgets = {round(share * budget_cents) for share in SHARES}
+    if used < budget_cents:
+        budgets |= {round(share * used) for share in SHARES if share <= 1}
     points = []
-    for share in shares:
-        budget = round(share * budget_cents)
+    for budget in sorted(budgets - {0}):
         left = (budget_cents if kept is None else kept) + budget - budget_cents
         asked = replace(problem, budget=max(left - posed.share * drawn, 0.0) / rest)
         dual = minimise(asked, cuts, free, close=_CLOSE, floor=floor)

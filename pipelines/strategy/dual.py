@@ -35,6 +35,7 @@ class Dual:
     points: list[np.ndarray | None]  # of the cuts that hold, as in Cut
     weights: np.ndarray  # (len(points),) float64, add up to 1
     least: float  # L at these prices, in the precision of the choices
+    use: np.ndarray  # (k,) float64, of each limit, by the cuts so weighed
 
 
 def minimise(
@@ -96,13 +97,11 @@ def minimise(
                 best, least = tried, reached
             if reached > known + 0.1 * close * abs(least):
                 break
-    hold = np.flatnonzero(weights > _HOLDS)
-    return Dual(
-        _spread(best * scale, limited, problem),
-        [cuts[i].prices for i in hold],
-        weights[hold] / (weights[hold].sum() or 1),
-        float(least),
-    )
+    hold = np.flatnonzero(weights > _HOLDS).tolist()
+    part = weights[hold] / (weights[hold].sum() or 1)
+    use = part @ np.array([cuts[i].use for i in hold]) if hold else np.zeros(len(problem.limits))
+    points = [cuts[i].prices for i in hold]
+    return Dual(_spread(best * scale, limited, problem), points, part, float(least), use)
 
 
 def _spread(prices: np.ndarray, limited: np.ndarray, problem: Problem) -> np.ndarray:

@@ -133,6 +133,7 @@ def _mended(
     room = np.full(len(use), np.inf) if guard is None else np.maximum(guard - use, 0)
     room[limit] = np.inf
     now = _now(problem, option, prices)
+    bars = _Bars(problem, now, room)
     only = np.zeros(len(use))
     only[limit] = 1.0
     priced, unit = problem.priced(prices), problem.priced(only)
@@ -145,7 +146,7 @@ def _mended(
         saved = used[block, None] - (per_cost * problem.cost[block] + per_option)
         loss = now.net[block, None] - net
         per_unit = np.where((saved > 0) & np.isfinite(net), loss / np.where(saved > 0, saved, 1), np.inf)
-        per_unit[_barred(problem, block, now, room)] = np.inf
+        per_unit[bars.of(block)] = np.inf
         best = per_unit.argmin(axis=1)
         top = per_unit[np.arange(len(best)), best]
         nothing = np.where(used[block] > 0, now.net[block] / np.where(used[block] > 0, used[block], 1), np.inf)
@@ -185,27 +186,48 @@ def _now(problem: Problem, option: np.ndarray, prices: np.ndarray) -> _Now:
     return _Now(worth, cost, channel, messages, net, option)
 
 
-def _barred(problem: Problem, block: slice, now: _Now, room: np.ndarray) -> np.ndarray:
-    """(block, a) bool: moves that need more of a limit than there is room (k,)."""
-    barred: np.ndarray = problem.cost[block] - now.cost[block, None] > room[0]
-    # Messages that an option needs beyond what is left, unless the customer's own free them.
-    missing = problem.messages - room[1 : 1 + len(problem.capacity)][problem.channel]
-    for k in np.flatnonzero(missing > 0).tolist():
-        barred[:, k] |= (now.channel[block] != problem.channel[k]) | (now.messages[block] < missing[k])
-    if problem.more is not None:
-        more = problem.more
-        kind, has = more.kind[block], now.option[block] >= 0
-        current = np.maximum(now.option[block], 0)
-        for k, left in enumerate(room[1 + len(problem.capacity) :].tolist()):
-            rate, of_cost = more.rate[k], more.of_cost[k]
-            if not of_cost.any() and rate.max(initial=0) - rate.min(initial=0) <= left:
-                continue
-            own = np.where(has, rate[kind, current], 0.0)
-            use = rate[kind] - own[:, None]
-            if of_cost.any():
-                use += of_cost[kind, None] * (problem.cost[block] - now.cost[block, None])
-            barred |= use > left
-    return barred
+class _Bars:
+    """Which moves need more of a limit than there is room (k,)."""
+
+    def __init__(self, problem: Problem, now: _Now, room: np.ndarray) -> None:
+        self.problem, self.now, self.room = problem, now, room
+        n_own = 1 + len(problem.capacity)
+        # Messages that an option needs beyond what is left, unless the customer's own free them.
+        self.missing = problem.messages - room[1:n_own][problem.channel]
+        self.short = np.flatnonzero(self.missing > 0).tolist()
+        self.by_kind: np.ndarray | None = None  # (m, a + 1, a) bool: from an option, the first is nothing, to an option
+        self.by_cost: list[int] = []  # limits on cost, which differs from customer to customer
+        if problem.more is None:
+            return
+        for k, left in enumerate(room[n_own:].tolist()):
+            rate = problem.more.rate[k]
+            if problem.more.of_cost[k].any():
+                self.by_cost.append(k)
+            elif rate.max(initial=0) - rate.min(initial=0) > left:
+                own = np.concatenate([np.zeros((len(rate), 1)), rate], axis=1)
+                crossed = rate[:, None, :] - own[:, :, None] > left
+                self.by_kind = crossed if self.by_kind is None else self.by_kind | crossed
+
+    def of(self, block: slice) -> np.ndarray:
+        """(block, a) bool."""
+        problem, now = self.problem, self.now
+        more_cost = problem.cost[block] - now.cost[block, None]
+        barred: np.ndarray = more_cost > self.room[0]
+        for k in self.short:
+            barred[:, k] |= (now.channel[block] != problem.channel[k]) | (now.messages[block] < self.missing[k])
+        if problem.more is None:
+            return barred
+        kind, option = problem.more.kind[block], now.option[block]
+        if self.by_kind is not None:
+            barred |= self.by_kind[kind, option + 1]
+        for k in self.by_cost:
+            rate, of_cost = problem.more.rate[k], problem.more.of_cost[k]
+            counts = np.flatnonzero(of_cost[kind])
+            mine, has = kind[counts], option[counts] >= 0
+            own = np.where(has, rate[mine, np.maximum(option[counts], 0)], 0.0)
+            use = rate[mine] - own[:, None] + of_cost[mine, None] * more_cost[counts]
+            barred[counts] |= use > self.room[1 + len(problem.capacity) + k]
+        return barred
 
 
 def _moves(
@@ -217,12 +239,13 @@ def _moves(
     """
     n = len(option)
     now, priced = _now(problem, option, prices), problem.priced(prices)
+    bars = _Bars(problem, now, room)
     target, loss = np.full(n, -1, dtype=np.int64), np.full(n, np.inf)
     for block in blocks(n):
         net = net_of(problem, block, priced)
         if not pays:
             net[problem.worth[block] <= now.worth[block, None]] = -np.inf
-        net[_barred(problem, block, now, room)] = -np.inf
+        net[bars.of(block)] = -np.inf
         best = net.argmax(axis=1)
         at = np.arange(len(best))
         top, net_now = net[at, best], now.net[block]

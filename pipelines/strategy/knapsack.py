@@ -9,9 +9,10 @@ which is convex, never below the optimum, and at its least equal to the bound of
 choice within all limits is made from there (filling.py); L says how far from the best it can be.
 
 Limits from below (a minimum for a brand, a bound between groups) are limits from above of use that is negative. With
-them no price alone need give a choice that fits, so the first one is a mix: the cuts that hold at the best prices, each
-the choice of everybody at some prices, are dealt to the customers by their weights in the linear programme (Dantzig and
-Wolfe 1960). Limits on use that is not negative always hold; of one from below what whole customers cannot reach is told.
+them, and where many customers are alike, no prices need give a choice that fits and is good. Then it starts as a mix:
+the cuts that hold at the best prices, each the choice of everybody at some prices, are dealt to the customers by their
+weights in the linear programme (Dantzig and Wolfe 1960). Limits on use that is not negative always hold; of one from
+below what whole customers cannot reach is told.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pipelines.strategy.problem import Linear, Problem, bound_at, least_worth, p
 
 __all__ = ["Choice", "Linear", "Problem", "solve"]
 
+_WIDE = 1e-3  # gap from which a second start is tried
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -56,12 +58,21 @@ def solve(problem: Problem, tie: np.ndarray, cuts: list[Cut] | None = None) -> C
         return Choice(free, value, value, np.zeros(n_limits), np.zeros(n_limits))
     dual = minimise(problem, [] if cuts is None else cuts, free, floor=least_worth(problem))
     bound = bound_at(problem, dual.prices)
+    best = None
     start = within_limits(problem, dual.prices)
-    if start is None:
-        start = repaired(problem, _dealt(problem, dual, tie), dual.prices, tie)
-    option = filled(problem, start, dual.prices, bound, tie)
+    if start is not None:
+        best = _choice(problem, filled(problem, start, dual.prices, bound, tie), bound, dual.prices)
+    if best is None or best.gap > _WIDE:
+        mixed = repaired(problem, _dealt(problem, dual, tie), dual.prices, tie)
+        other = _choice(problem, filled(problem, mixed, dual.prices, bound, tie), bound, dual.prices)
+        if best is None or (other.value > best.value and not other.missing.any()):
+            best = other
+    return best
+
+
+def _choice(problem: Problem, option: np.ndarray, bound: float, prices: np.ndarray) -> Choice:
     value, use = problem.totals(option)
-    return Choice(option, value, bound, dual.prices, np.maximum(use - problem.limits, 0))
+    return Choice(option, value, bound, prices, np.maximum(use - problem.limits, 0))
 
 
 def _dealt(problem: Problem, dual: Dual, tie: np.ndarray) -> np.ndarray:
