@@ -7,7 +7,7 @@ store content, same bytes: nothing here knows the time or the run.
 """
 
 import json
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+PARTS = (TEMPLATE, TEMPLATE.with_name("report_decisions.html.j2"))
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "JP¥", "INR": "₹"}
 _WORDS = {
@@ -44,7 +45,7 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("report")
     inputs = _inputs(night, shop, store)
-    config_hash = digest_of(shop, file_hash(TEMPLATE))  # a changed page is a changed report
+    config_hash = digest_of(shop, *map(file_hash, PARTS))  # a changed page is a changed report
     manifest = store.manifest(TABLE, night)
     if manifest and not context.force and store.is_current(TABLE, night, inputs, config_hash):
         result.add(manifest, made=False)
@@ -99,6 +100,8 @@ def page(numbers: dict[str, Any]) -> str:
         "words": words,
         "day": day,
         "money": lambda cents: money(cents, symbol),
+        "cents": cents,
+        "gap": gap,
         "unit": lambda value, unit: {"money": lambda: money(value, symbol), "share": lambda: percent(value)}.get(
             unit, lambda: f"{value:,.1f}"
         )(),
@@ -138,10 +141,12 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     inputs |= store.inputs("category_stats", window(night, TREND_NIGHTS))
     for table in ("deliveries", "outcomes"):
         inputs |= store.inputs(table, window(night, MEASURED_NIGHTS))
+    for table in ("campaign_plan", "plan_reasons"):
+        inputs |= store.inputs(table, window(night, MEASURED_NIGHTS + 1))
     played = closed_loop_file(store)
     if shop.simulator and played.exists():
         inputs["evaluations/closed_loop"] = file_hash(played)
-    return inputs | store.inputs("campaign_plan", [night - timedelta(days=1)])
+    return inputs
 
 
 def count(value: float | None) -> str:
@@ -156,6 +161,18 @@ def money(cents: float | None, symbol: str) -> str:
     units = cents / 100
     sign = "−" if units < 0 else ""
     return f"{sign}{symbol}{abs(units):,.0f}" if abs(units) >= 10_000 else f"{sign}{symbol}{abs(units):,.2f}"
+
+
+def cents(value: float | None, signed: bool = False) -> str:
+    """Single cents, which effects of one message are: 0.4213 -> '0.42 ct', signed '+0.42 ct'."""
+    return "–" if value is None else f"{value:{'+' if signed else ''}.2f} ct".replace("-", "−")
+
+
+def gap(value: float, measure: str) -> str:
+    """A difference between groups in the unit of its measure (pipelines/fairness.py)."""
+    if measure == "treated":
+        return f"{100 * value:.1f} points".replace("-", "−")
+    return f"{value:.2f} points".replace("-", "−") if measure == "discount_percent" else cents(value)
 
 
 def percent(share: float | None) -> str:

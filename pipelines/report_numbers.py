@@ -16,8 +16,10 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.report_audience import measured, plan, segments
+from pipelines.report_fairness import fairness
 from pipelines.report_models import closed_loop, models
 from pipelines.report_read import counts_of, ranked, read, rows_by, share
+from pipelines.report_reasons import reasons
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
 
@@ -33,6 +35,8 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "trend": trend(night, shop, store),
         "plan": plan(night, shop, store),
         "models": models(night, store),
+        "reasons": reasons(night, store),
+        "fairness": fairness(night, shop, store),
         "closed_loop": closed_loop(shop, store),
         "measured": measured(night, store),
         "cost": cost(night, shop, store),

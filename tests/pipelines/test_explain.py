@@ -13,7 +13,7 @@ from pipelines.core.errors import RegistryError
 from pipelines.core.machine import Machine
 from pipelines.core.storage import Store
 from pipelines.stage import Context, StageResult
-from tests.training.tasks.test_effect import publish
+from tests.pipelines.test_report import publish
 
 NIGHT = date(2026, 3, 1)
 ANN, BEN = f"{1:064x}", f"{2:064x}"
