@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines import fairness
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import InfeasibleError, NoDataError
 from pipelines.core.shop import Shop, Strategy
@@ -69,12 +70,13 @@ class PlanResult:
 
 
 def run(night: date, context: Context) -> StageResult:
-    """Publishes campaign_plan of the night. Raises NoDataError without the night's features, AuditError."""
+    """Publishes campaign_plan of the night. Raises NoDataError without the night's features, AuditError where
+    a rule of the table or a bound on fairness is broken."""
     shop, store = context.shop, context.store
     result = StageResult("plan")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
     inputs |= inputs_of(night, shop.strategy, store)
-    config_hash = digest_of(shop.strategy)
+    config_hash = digest_of(shop.strategy, shop.fairness)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)
         if manifest:
@@ -82,13 +84,14 @@ def run(night: date, context: Context) -> StageResult:
         return result
     with store.staging() as staging:
         planned = build(night, shop, store, staging)
+        counts = planned.counts | {"fairness": fairness.judge(night, shop, store, staging / TABLE)}
         audit_and_publish(
-            [Staged(TABLE, night, staging / TABLE, planned.rows, inputs, config_hash, planned.counts)],
+            [Staged(TABLE, night, staging / TABLE, planned.rows, inputs, config_hash, counts)],
             store,
             context.machine,
             result,
         )
-    result.counts = planned.counts
+    result.counts = counts
     return result
 
 

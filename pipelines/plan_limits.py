@@ -23,7 +23,7 @@ WORTH_NIGHTS = 28  # whose purchases tell what a weekday is worth
 def label_columns(strategy: Strategy) -> list[str]:
     """Columns of user_profiles, and segment_id, that minimums and fairness go by."""
     found = {minimum.column for minimum in strategy.minimums}
-    return sorted(found | ({strategy.fairness.column} if strategy.fairness else set()))
+    return sorted(found | ({strategy.fair_share.column} if strategy.fair_share else set()))
 
 
 def labels_of(words: "pa.ChunkedArray") -> Labels:

@@ -7,7 +7,7 @@ store content, same bytes: nothing here knows the time or the run.
 """
 
 import json
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+PARTS = (TEMPLATE, TEMPLATE.with_name("report_decisions.html.j2"))
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "JP¥", "INR": "₹"}
 _WORDS = {
@@ -47,7 +48,7 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("report")
     inputs = _inputs(night, shop, store)
-    config_hash = digest_of(shop, file_hash(TEMPLATE))  # a changed page is a changed report
+    config_hash = digest_of(shop, *map(file_hash, PARTS))  # a changed page is a changed report
     manifest = store.manifest(TABLE, night)
     if manifest and not context.force and store.is_current(TABLE, night, inputs, config_hash):
         result.add(manifest, made=False)
@@ -101,8 +102,10 @@ def page(numbers: dict[str, Any]) -> str:
         "tick": lambda share: f"{100 * share:g}",
         "words": words,
         "day": day,
-        "cents": cents,
         "money": lambda cents: money(cents, symbol),
+        "cents": cents,
+        "difference": difference,
+        "gap": gap,
         "unit": lambda value, unit: {"money": lambda: money(value, symbol), "share": lambda: percent(value)}.get(
             unit, lambda: f"{value:,.1f}"
         )(),
@@ -142,10 +145,12 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     inputs |= store.inputs("category_stats", window(night, TREND_NIGHTS))
     for table in ("deliveries", "outcomes"):
         inputs |= store.inputs(table, window(night, MEASURED_NIGHTS))
+    for table in ("campaign_plan", "plan_reasons"):
+        inputs |= store.inputs(table, window(night, MEASURED_NIGHTS + 1))
     played = closed_loop_file(store)
     if shop.simulator and played.exists():
         inputs["evaluations/closed_loop"] = file_hash(played)
-    return inputs | store.inputs("campaign_plan", [night - timedelta(days=1)]) | inputs_of(night, shop, store)
+    return inputs | inputs_of(night, shop, store)
 
 
 def count(value: float | None) -> str:
@@ -160,6 +165,18 @@ def money(cents: float | None, symbol: str) -> str:
     units = cents / 100
     sign = "−" if units < 0 else ""
     return f"{sign}{symbol}{abs(units):,.0f}" if abs(units) >= 10_000 else f"{sign}{symbol}{abs(units):,.2f}"
+
+
+def cents(value: float | None, signed: bool = False) -> str:
+    """Single cents, which effects of one message are: 0.4213 -> '0.42 ct', signed '+0.42 ct'."""
+    return "–" if value is None else f"{value:{'+' if signed else ''}.2f} ct".replace("-", "−")
+
+
+def gap(value: float, measure: str) -> str:
+    """A difference between groups in the unit of its measure (pipelines/fairness.py)."""
+    if measure == "treated":
+        return f"{100 * value:.1f} points".replace("-", "−")
+    return f"{value:.2f} points".replace("-", "−") if measure == "discount_percent" else cents(value)
 
 
 def percent(share: float | None) -> str:
@@ -186,8 +203,8 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}".replace("-", "−")
 
 
-def cents(value: float) -> str:
-    """A difference with its sign: -1.234 -> '−1.23'."""
+def difference(value: float) -> str:
+    """With its sign: -1.234 -> '−1.23'."""
     return f"{value:+,.2f}".replace("-", "−")
 
 

@@ -17,8 +17,10 @@ from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.readout_compare import experiments
 from pipelines.report_audience import measured, plan, segments
+from pipelines.report_fairness import fairness
 from pipelines.report_models import closed_loop, models
 from pipelines.report_read import counts_of, ranked, read, rows_by, share
+from pipelines.report_reasons import reasons
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
 MADE_AFTER = ("experiment_readout",)  # tables of the night that no report may tell of: they come after it
@@ -35,6 +37,8 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "trend": trend(night, shop, store),
         "plan": plan(night, shop, store),
         "models": models(night, store),
+        "reasons": reasons(night, store),
+        "fairness": fairness(night, shop, store),
         "closed_loop": closed_loop(shop, store),
         "measured": measured(night, store),
         "experiments": experiments(night, shop, store),

@@ -67,11 +67,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     shop, night = Shop.model_validate(spec["shop"]), date.fromisoformat(spec["night"])
     store = Store(Path(spec["root"]), shop.shop)
     name, version = spec["model"]["name"], spec["model"]["version"]
-    if spec["model"]["folder"]:
-        model = TASK.load(Path(spec["model"]["folder"]))
-    else:
-        nights = tuple(date.fromisoformat(text) for text in spec["baseline_nights"])
-        model = TASK.baseline(TASK.examples(shop, store, nights), Fitting(threads=int(spec["threads"])))
+    model = scorer(spec, shop, store)
     strategies = sorted(candidates(shop.strategy), key=lambda candidate: candidate.strategy_id)
     profiles = profiles_of(shop, store, night)
     folder = Path(spec["out"]) / TABLE
@@ -81,6 +77,14 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     else:
         rows = _write(score_blocks(model, strategies, name, version, profiles.to_batches(BLOCK)), folder)
     return {"rows": rows, "model_name": name, "model_version": version}
+
+
+def scorer(spec: dict[str, Any], shop: Shop, store: Store) -> EffectModel:
+    """The model that the spec names, or the baseline fitted on its `baseline_nights`."""
+    if spec["model"]["folder"]:
+        return TASK.load(Path(spec["model"]["folder"]))
+    nights = tuple(date.fromisoformat(text) for text in spec["baseline_nights"])
+    return TASK.baseline(TASK.examples(shop, store, nights), Fitting(threads=int(spec["threads"])))
 
 
 def _write(batches: Iterable[pa.RecordBatch], folder: Path) -> int:

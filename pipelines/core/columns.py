@@ -126,6 +126,10 @@ class Columns:
     LIFT_CONVERSION: Final = "lift_conversion"
     LIFT_SPEND_CENTS: Final = "lift_spend_cents"
     EXPECTED_PROFIT_CENTS: Final = "expected_profit_cents"
+    RANK: Final = "rank"
+    FACTOR: Final = "factor"
+    TOLD: Final = "told"
+    CONTRIBUTION_CENTS: Final = "contribution_cents"
     MODEL_NAME: Final = "model_name"
     MODEL_VERSION: Final = "model_version"
     # experiments

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.core.columns import Columns as C
 from pipelines.core.settings import Settings
-from pipelines.core.tables import EVENT_TYPES
+from pipelines.core.tables import BIGINT, DOUBLE, EVENT_TYPES, STRING, TABLES
 
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,62}$", description="lower-case letters, digits, '-' and '_'")
 
@@ -185,7 +186,7 @@ class Minimum(Settings):
         return self
 
 
-class Fairness(Settings):
+class FairShare(Settings):
     """Bounds how differently groups of customers are treated; held to by the choices, not by the lots."""
 
     column: Literal["segment_id", "price_band", "top_brand", "top_category_id"] = Field(
@@ -281,7 +282,7 @@ class Strategy(Settings):
     complaint_cost_cents: int = Field(200, ge=0, description="what a complaint is worth avoiding")
     repeats: tuple[Repeat, ...] = ()
     minimums: tuple[Minimum, ...] = ()
-    fairness: Fairness | None = None
+    fair_share: FairShare | None = Field(None, description="none by default")
     pacing: Pacing | None = Field(None, description="a budget for several nights; none by default")
     uncertainty: Uncertainty = Uncertainty()
     experiments: tuple[Experiment, ...] = Field((), description="arms that restrict what their customers may be sent")
@@ -347,6 +348,31 @@ class Readout(Settings):
     max_more_returns: float = Field(2, ge=0, description="per 1,000 customer-nights that an arm may have more")
 
 
+class Fairness(Settings):
+    """Gaps between groups of customers in what a plan gives to those it could reach. A bound that is crossed by more than
+    chance stops the plan; without one the report tells the gap."""
+
+    column: str = Field(
+        "segment_name", description="segment_name or a column of user_profiles; numbers are cut at their median"
+    )
+    max_treated_gap: float | None = Field(None, ge=0, le=1, description="share of customers who are sent something")
+    max_discount_percent_gap: float | None = Field(None, ge=0, description="mean discount, percentage points")
+    max_cost_cents_gap: float | None = Field(None, ge=0, description="mean cost of messages")
+    max_profit_cents_gap: float | None = Field(None, ge=0, description="mean profit expected of what is sent")
+
+    @field_validator("column")
+    @classmethod
+    def _groups(cls, value: str) -> str:
+        allowed = [
+            C.SEGMENT_NAME,
+            *(name for name, kind in TABLES["user_profiles"].columns.items() if kind in (STRING, BIGINT, DOUBLE)),
+        ]
+        allowed.remove(C.USER_KEY)
+        if value not in allowed:
+            raise ValueError(f"no column that customers can be grouped by; allowed are {', '.join(allowed)}")
+        return value
+
+
 class Retention(Settings):
     """Nights kept per layer, the newest included; not given: all. What was made of older ones stays as it is.
 
@@ -380,6 +406,7 @@ class Shop(Settings):
     strategy: Strategy = Strategy()
     models: Models = Models()
     readout: Readout = Readout()
+    fairness: Fairness = Fairness()
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 

@@ -422,6 +422,23 @@ _ALL = [
         sort_by=(C.EXPERIMENT, C.ARM, C.METRIC),
         owner="marketing",
     ),
+    Table(
+        name="plan_reasons",
+        layer="decisions",
+        grain="one row per user who is sent something and rank: what makes the lift that the model expects of it. Rank 0 is "
+        "the usual customer under the usual message, 1 to 3 the largest contributions, 4 all others; together "
+        "they are the lift. Who is sent nothing, or was planned without scores, has none",
+        columns={
+            C.USER_KEY: STRING,
+            C.RANK: BIGINT,
+            C.STRATEGY_ID: STRING,  # that the plan sends
+            C.FACTOR: STRING,
+            C.TOLD: STRING,  # what is so of this customer and strategy, in words
+            C.CONTRIBUTION_CENTS: DOUBLE,  # to the lift in spend over sending nothing
+        },
+        sort_by=(C.USER_KEY, C.RANK),
+        owner="data-science",
+    ),
 ]
 
 TABLES: Final[dict[str, Table]] = {table.name: table for table in _ALL}

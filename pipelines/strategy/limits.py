@@ -129,7 +129,7 @@ def _ask(
 
 def _compare(strategy: Strategy, customers: Customers, inside: np.ndarray, rows: _Rows) -> list[Limit]:
     """Fairness as two rows per group: neither above nor below the share of all that is written to."""
-    fairness = strategy.fairness
+    fairness = strategy.fair_share
     if fairness is None:
         return []
     labels = customers.labels[fairness.column]

@@ -84,6 +84,23 @@ def test_every_customer_has_a_score_for_every_candidate_that_names_the_champion(
     assert {row["model_version"] for row in planned if row["why"].startswith("exploit")} == {champion}
 
 
+def test_every_message_of_the_plan_has_reasons_that_add_up_to_the_lift_of_its_score(
+    learnt: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = context(learnt[0], monkeypatch)
+    sent = {
+        (row["user_key"], row["strategy_id"]) for row in rows(here, "campaign_plan") if row["strategy_id"] != "none"
+    }
+    lift = {(row["user_key"], row["strategy_id"]): row["lift_spend_cents"] for row in rows(here, "strategy_scores")}
+    cents: dict[tuple[str, str], float] = {}
+    for row in rows(here, "plan_reasons"):
+        pair = (row["user_key"], row["strategy_id"])
+        cents[pair] = cents.get(pair, 0.0) + row["contribution_cents"]
+    assert sent
+    assert set(cents) == sent
+    assert cents == pytest.approx({pair: lift[pair] for pair in sent}, abs=1e-5)
+
+
 def test_a_forced_rerun_gives_the_same_bytes(
     learnt: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
