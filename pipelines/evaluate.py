@@ -1,6 +1,7 @@
 """Judges one part on one real data set, with the baselines beside it.
 
     nightmarket evaluate behaviour --data ../shared/data/taobao-userbehavior
+    nightmarket evaluate hillstrom --data ../shared/data/hillstrom
     nightmarket evaluate value --data ../shared/data/cdnow
 
 The judgement itself is training/evaluate_NAME.py, started as a process. Nothing is written but the result, kept under
@@ -19,6 +20,7 @@ from pipelines.launch import launch
 
 NAMES = {
     "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
+    "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",
     "value": "customer lifetime value on CDNOW: 39 weeks fit, the next 39 judge",
 }
 

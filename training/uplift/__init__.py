@@ -1,0 +1,1 @@
+"""What a treatment changes: learners of effects over several arms, blended by cross-fitting, calibrated, with intervals."""
