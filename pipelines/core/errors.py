@@ -66,6 +66,10 @@ class TrainingError(NightmarketError):
     """A model that cannot be fitted, saved or loaded: too few examples, one class only, a loss that is no number."""
 
 
+class OffPolicyError(NightmarketError):
+    """A log of decisions that no policy can be judged on: no propensities, no reward, an outcome told twice."""
+
+
 class RegistryError(NightmarketError):
     """The model registry does not answer, or what it holds is not what was registered."""
 
