@@ -21,7 +21,6 @@ from pipelines.simulator.response import Tonight, Treatment, respond
 from pipelines.simulator.state import State
 from pipelines.simulator.world import DAY_S, World
 
-BOUNCE_SHARE = 0.02
 STATUSES = ("delivered", "bounced", "skipped")
 OUTCOMES = ("click", "purchase", "complaint", "unsubscribe")
 _LAST_SEND_S = DAY_S - 900
@@ -103,13 +102,13 @@ def send(world: World, evening: Tonight, state: State, plan: Plan, user_of: dict
     begin = np.array([3600.0 * t.from_hour for t in plan.treatments])[plan.treatment]
     end = np.array([min(3600.0 * t.to_hour, _LAST_SEND_S) for t in plan.treatments])[plan.treatment]
     sent_s = begin + np.maximum(end - begin, 60.0) * uniform(world.seed, "sent", evening.night, user)
-    refused = user < 0
+    refused, bounced = user < 0, np.zeros(n, dtype=bool)
     for place, treatment in enumerate(plan.treatments):
         mine = np.flatnonzero((plan.treatment == place) & (user >= 0))
+        bounced[mine] = evening.bounces(treatment.channel)[user[mine]]
         gone = state.unsubscribed.get(treatment.channel)
         if gone is not None:
             refused[mine] |= gone[user[mine]]
-    bounced = np.where(user >= 0, evening.luck["bounce"][user], 1.0) < BOUNCE_SHARE
     status = np.where(refused, 2, np.where(bounced, 1, 0))
     happened = {name: np.zeros(n, dtype=bool) for name in OUTCOMES}
     order_cents = np.zeros(n, dtype=np.int64)
