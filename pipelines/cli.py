@@ -1,6 +1,7 @@
 """The `nightmarket` command. Exit codes: 0 done, 1 failed, 2 wrong use, 3 an audit failed and nothing was published."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -16,6 +17,7 @@ from pipelines.core.machine import Machine
 from pipelines.core.storage import default_root, storage_error
 
 if TYPE_CHECKING:
+    from pipelines.core.shop import Shop
     from pipelines.show import RichProgress
     from pipelines.stage import Context
 
@@ -153,9 +155,21 @@ def simulate(
         typer.Option("--through", help="Last night to write, YYYY-MM-DD; the end of the shop's history by default."),
     ] = None,
     landing: LandingOption = None,
+    evaluate: Annotated[
+        bool,
+        typer.Option("--evaluate", help="Play the whole loop beside an oracle, lots and others; write no landing."),
+    ] = False,
+    n_nights: Annotated[int | None, typer.Option("--nights", help="Planned nights to evaluate; 30 by default.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="Simulated worlds to evaluate in; 5 by default.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Where the picture goes too, an SVG file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the demo shop's landing files, night after night; each night answers the plan of the night before."""
+    """Write the demo shop's landing files, night after night; each night answers the plan of the night before.
+
+    With **--evaluate**: does the loop earn? True profit per night of our plan, beside the oracle, lots drawn at random, the
+    best single strategy and the first model, through a price war, a channel outage and a new category. Kept under
+    <root>/<shop>/evaluations/; seeds that were played are not played again.
+    """
     from pipelines import night as nights
     from pipelines.show import RichProgress
 
@@ -163,6 +177,13 @@ def simulate(
     if settings.simulator is None:
         raise WrongUseError(f"shop '{shop}' is not simulated: conf/shops/{shop}.yaml has no 'simulator'")
     progress = RichProgress()
+    if evaluate:
+        if through or landing:
+            raise WrongUseError("--evaluate plays worlds of its own: leave --through and --landing away")
+        _evaluate_loop(settings, n_nights or 30, seeds or 5, plot, progress, as_json)
+        return
+    if n_nights or seeds or plot:
+        raise WrongUseError("--nights, --seeds and --plot go with --evaluate")
     context = nights.open_context(settings, load_machine(), landing, note=progress.note)
     last = _date(through) or nights.default_night(settings)
     progress.stage("simulate")
@@ -174,6 +195,24 @@ def simulate(
         _print_json({"shop": shop, "landing": str(context.landing), "nights": [day.isoformat() for day in written]})
     else:
         Console().print(f"{len(written)} nights written to {context.landing}", highlight=False)
+
+
+def _evaluate_loop(
+    shop: "Shop", n_nights: int, seeds: int, plot: Path | None, progress: "RichProgress", as_json: bool
+) -> None:
+    from pipelines.closed_loop.evaluate import evaluate as play
+    from pipelines.closed_loop.show import loop_table
+
+    jobs = min(load_machine().threads or os.cpu_count() or 1, seeds)
+    progress.stage("evaluate")
+    try:
+        result = play(shop, default_root(), n_nights, seeds, jobs=jobs, plot_to=plot, note=progress.note)
+    finally:
+        progress.close()
+    if as_json:
+        _print_json(result)
+        return
+    Console().print(loop_table(result, shop.currency), highlight=False)
 
 
 @app.command()

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,57 @@ def launch(
     return result
 
 
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@contextlib.contextmanager
+def conversation(module: str, spec: dict[str, Any], folder: Path, logs: Path) -> Iterator[Ask]:
+    """Starts a job that answers requests, a line of JSON each way, for as long as the block lasts.
+
+    Where many small pieces of work would load the same libraries again and again. `ask` raises JobError with what the job
+    told: a request that failed is answered {"error": why}, a job that ended has its last words in the log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = module.rpartition(".")[2]
+    spec_file, log = folder / f"{name}.json", folder / f"{name}.log"
+    spec_file.write_text(json.dumps({**spec, "out": str(folder)}, sort_keys=True))
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(spec_file)],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            preexec_fn=partial(die_with, os.getpid()) if sys.platform == "linux" else None,
+        )
+    assert process.stdin
+    assert process.stdout
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        assert process.stdin
+        assert process.stdout
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            raise _job_error(module, process.wait(), log, logs)
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise JobError(f"{module}: {answer['error']}")
+        return answer
+
+    try:
+        yield ask
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
 def _child(command: list[str], log: Path) -> int:
     """Runs the command to its end, output to the log; returns its exit code, negative for a signal."""
     # The driver on a cluster runs in this Python, and so do the executors unless PYSPARK_PYTHON says otherwise.
@@ -77,7 +128,7 @@ def _child(command: list[str], log: Path) -> int:
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**pythons, **os.environ, "PYTHONPATH": str(PROJECT)},
-            preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
+            preexec_fn=partial(die_with, os.getpid()) if sys.platform == "linux" else None,
         )
         try:
             return process.wait()
@@ -159,7 +210,8 @@ def java_version() -> int | None:
     return int(found.group(2) or 0) if major == 1 else major
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """Ends the process that calls this when its parent ends, however it does (Linux)."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be said

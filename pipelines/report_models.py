@@ -1,5 +1,5 @@
 """The report's numbers about models: who scored the plan, how much of it was drawn by lot, and what the loop earned where
-the truth is known (simulated shops: benchmarks/closed_loop.py writes it beside the store)."""
+the truth is known (simulated shops: pipelines/closed_loop/ writes it beside the store)."""
 
 import json
 from datetime import date
@@ -15,15 +15,12 @@ from pipelines.strategy.candidates import NOTHING
 POLICIES = {
     "random": "drawn by lot",
     "single": "best single strategy, in hindsight",
-    "single_later": "best single strategy, in hindsight",
+    "first_version": "the first model, never trained again",
     "plan": "our plan",
-    "oracle_later": "whoever knew the truth",
+    "insider": "whoever knew all customers",
+    "oracle": "whoever knew tonight, too",
 }
-SPANS = {
-    "known_shop": "A shop with random campaigns in its history",
-    "exploited_nights": "A shop without: what a model planned",
-    "all_nights": "A shop without: the lots of its first week included",
-}
+SPANS = {"all_nights": "All nights", "last_week": "The last week"}
 
 
 def closed_loop_file(store: Store) -> Path:
@@ -97,7 +94,7 @@ def closed_loop(shop: Shop, store: Store) -> dict[str, Any] | None:
                         "ahead": summary[name]["plan_minus_cents"].get(who),
                     }
                     for who, value in sorted(
-                        summary[name]["incremental_cents"].items(), key=lambda pair: list(POLICIES).index(pair[0])
+                        summary[name]["profit_cents"].items(), key=lambda pair: list(POLICIES).index(pair[0])
                     )
                 ],
             }
@@ -106,7 +103,7 @@ def closed_loop(shop: Shop, store: Store) -> dict[str, Any] | None:
         return {
             "customers": told["customers"],
             "seeds": len(told["seeds"]),
-            "first_exploited_night": told["first_exploited_night"],
+            "regret_share": summary["last_week"]["share_of_random_regret"]["plan"],
             "expected_cents": summary["expected_of_chosen_cents"],
             "true_cents": summary["true_of_chosen_cents"],
             "spans": spans,
@@ -114,5 +111,5 @@ def closed_loop(shop: Shop, store: Store) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return {
             "missing": "The loop has not been played for this shop yet: "
-            f"python benchmarks/closed_loop.py --shop {shop.shop} --root var plays it."
+            f"nightmarket simulate --shop {shop.shop} --nights 30 --evaluate plays it."
         }

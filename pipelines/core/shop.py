@@ -310,6 +310,21 @@ class Strategy(Settings):
         return self
 
 
+class Shock(Settings):
+    """A change that the simulated world goes through, whatever is planned; see pipelines/simulator/shocks.py."""
+
+    kind: Literal["price_war", "channel_outage", "new_category"]
+    first_night: date
+    nights: int = Field(ge=1, le=365, description="how long it lasts; of a new category: how long it is talked about")
+    channel: str = Field("", description="of an outage: whose messages bounce")
+
+    @model_validator(mode="after")
+    def _channel(self) -> "Shock":
+        if (self.kind == "channel_outage") != bool(self.channel):
+            raise ValueError("a channel_outage names its channel, no other shock does")
+        return self
+
+
 class Simulator(Settings):
     """The demo shop; see pipelines/simulator/."""
 
@@ -320,7 +335,15 @@ class Simulator(Settings):
     history_campaign_percent: float = Field(
         0, ge=0, le=100, description="customers that were written to at random, each night of that history"
     )
+    shocks: tuple[Shock, ...] = Field((), description="changes of the world, none by default")
     seed: int = 7
+
+    @field_validator("shocks")
+    @classmethod
+    def _one_category(cls, value: tuple[Shock, ...]) -> tuple[Shock, ...]:
+        if sum(shock.kind == "new_category" for shock in value) > 1:
+            raise ValueError("shocks: one new_category at most")
+        return value
 
 
 class Models(Settings):

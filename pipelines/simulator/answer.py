@@ -21,7 +21,6 @@ from pipelines.simulator.response import Tonight, Treatment, respond
 from pipelines.simulator.state import State
 from pipelines.simulator.world import DAY_S, World
 
-BOUNCE_SHARE = 0.02
 STATUSES = ("delivered", "bounced", "skipped")
 OUTCOMES = ("click", "purchase", "complaint", "unsubscribe")
 _LAST_SEND_S = DAY_S - 900
@@ -106,13 +105,13 @@ def send(world: World, evening: Tonight, state: State, plan: Plan, user_of: dict
     begin = np.array([3600.0 * first for first, _ in hours])[plan.treatment]
     end = np.array([min(3600.0 * last, _LAST_SEND_S) for _, last in hours])[plan.treatment]
     sent_s = begin + np.maximum(end - begin, 60.0) * uniform(world.seed, "sent", evening.night, user)
-    refused = user < 0
+    refused, bounced = user < 0, np.zeros(n, dtype=bool)
     for place, treatment in enumerate(plan.treatments):
         mine = np.flatnonzero((plan.treatment == place) & (user >= 0))
+        bounced[mine] = evening.bounces(treatment.channel)[user[mine]]
         gone = state.unsubscribed.get(treatment.channel)
         if gone is not None:
             refused[mine] |= gone[user[mine]]
-    bounced = np.where(user >= 0, evening.luck["bounce"][user], 1.0) < BOUNCE_SHARE
     status = np.where(refused, 2, np.where(bounced, 1, 0))
     happened = {name: np.zeros(n, dtype=bool) for name in OUTCOMES}
     order_cents = np.zeros(n, dtype=np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.simulator.draws import Bools, Floats, Ints, generator, normal, uniform
+from pipelines.simulator.shocks import NEWS_SHARE, Opening
 from pipelines.simulator.words import CATEGORIES, Kind
 
 N_KINDS = N_BRANDS = 4  # per category
@@ -43,6 +44,7 @@ class Catalogue:
     group_start: Ints  # [category * N_TIERS + tier] -> position in group_items
     group_size: Ints
     group_items: Ints
+    opening: Opening | None = None  # a category that is not sold from the start
 
     @property
     def size_of(self) -> int:
@@ -56,6 +58,26 @@ class Catalogue:
         cents = self.base_price_cents * _MARKDOWNS[step]
         # Shop prices end in 9.
         return np.maximum(np.round(cents / 10).astype(np.int64) * 10 - 1, 99)
+
+    @property
+    def new_category(self) -> int:
+        """The category that opens later; -1 for none."""
+        return self.opening.category if self.opening else -1
+
+    def newcomer(self, night: int | Ints, u: Floats) -> tuple[Bools, Floats]:
+        """Who is drawn to the new category while it is talked about, and what is left of `u` (uniform) to draw by taste."""
+        if self.opening is None:
+            return np.zeros(len(u), dtype=bool), u
+        is_talked = (night >= self.opening.first_night) & (np.asarray(night) < self.opening.end_night)
+        share = np.where(is_talked, NEWS_SHARE, 0.0)
+        return u < share, (u - share) / (1.0 - share)
+
+    def on_sale(self, night: int | Ints, category: Ints) -> Ints:
+        """The categories themselves; before the new one opens, its neighbour in its place."""
+        if self.opening is None:
+            return category
+        is_shut = (category == self.opening.category) & (np.asarray(night) < self.opening.first_night)
+        return np.where(is_shut, (category + 1) % len(CATEGORIES), category)
 
     def draw(self, night: int | Ints, category: Ints, tier: Ints, u: Floats) -> Ints:
         """Items for (category, tier) pairs; `u` uniform, squared so that popular items come more often."""
@@ -138,8 +160,8 @@ def category_id(category: int) -> str:
     return f"k{category + 1:02d}"
 
 
-def build_catalogue(seed: int, n_items: int, first_night: int) -> Catalogue:
-    """All items that the shop will ever sell; `first_night` is an ordinal."""
+def build_catalogue(seed: int, n_items: int, first_night: int, opening: Opening | None = None) -> Catalogue:
+    """All items that the shop will ever sell; `first_night` is an ordinal. `opening`: a category that is sold later."""
     rng = generator(seed, "catalogue", 0)
     items = np.arange(n_items)
     category = items % len(CATEGORIES)  # every category has its share, even in a tiny shop
@@ -176,6 +198,8 @@ def build_catalogue(seed: int, n_items: int, first_night: int) -> Catalogue:
     group_size = np.where(empty, group_size[cheapest], group_size)
     leaders = group_items[group_start]
     launch[leaders] = first_night
+    if opening:
+        launch = np.where(category == opening.category, np.maximum(launch, opening.first_night), launch)
     return Catalogue(
         seed=seed,
         first_night=first_night,
@@ -193,4 +217,5 @@ def build_catalogue(seed: int, n_items: int, first_night: int) -> Catalogue:
         group_start=group_start,
         group_size=group_size,
         group_items=group_items,
+        opening=opening,
     )

@@ -66,7 +66,9 @@ class Customers:
 
     def choose(self, catalogue: Catalogue, night: int | Ints, who: Ints, u: tuple[Floats, Floats, Floats]) -> Ints:
         """Items that `who` would look at: category by taste, price tier by sensitivity, then popularity."""
-        category = np.minimum((self.taste_cdf[who] < u[0][:, None]).sum(axis=1), len(CATEGORIES) - 1)
+        is_news, taste = catalogue.newcomer(night, u[0])
+        category = np.minimum((self.taste_cdf[who] < taste[:, None]).sum(axis=1), len(CATEGORIES) - 1)
+        category = catalogue.on_sale(night, np.where(is_news, catalogue.new_category, category))
         cheap = 0.1 + 0.75 * self.sensitivity[who]
         tier = (u[1] > cheap).astype(np.int64) + (u[1] > cheap + (1.0 - cheap) * 0.55)
         return catalogue.draw(night, category, np.minimum(tier, N_TIERS - 1), u[2])

@@ -8,7 +8,7 @@ import numpy as np
 from pipelines.core.shop import Shop
 from pipelines.simulator.answer import Plan, after, no_answers, send, visits
 from pipelines.simulator.behaviour import KIND, Events, browse, make_events, merge
-from pipelines.simulator.dirt import soil
+from pipelines.simulator.dirt import Soiled, soil
 from pipelines.simulator.draws import Ints, generator, uniform
 from pipelines.simulator.lines import delivery_lines, event_lines, outcome_lines
 from pipelines.simulator.response import Tonight, tonight
@@ -28,8 +28,20 @@ class Night:
     state: State
 
 
-def live(shop: Shop, world: World, night: date, before: State, plan: Plan | None, user_of: dict[str, int]) -> Night:
-    """Plays one night. `user_of` maps pseudonyms to customers' places; without a plan nobody is written to."""
+def live(
+    shop: Shop,
+    world: World,
+    night: date,
+    before: State,
+    plan: Plan | None,
+    user_of: dict[str, int],
+    *,
+    is_dirty: bool = True,
+) -> Night:
+    """Plays one night. `user_of` maps pseudonyms to customers' places; without a plan nobody is written to.
+
+    `is_dirty`: with duplicates, damaged lines and late ones, as real feeds have them.
+    """
     n = night.toordinal()
     planned = plan.treatments if plan else []
     channels = tuple(sorted({c.id for c in shop.strategy.channels} | {t.channel for t in planned}))
@@ -52,8 +64,10 @@ def live(shop: Shop, world: World, night: date, before: State, plan: Plan | None
             gone.setdefault(channel, np.zeros(len(fatigue), dtype=bool))[user] = True
 
     lines = event_lines(world, n, events, channels)
-    rng = generator(world.seed, "dirt", n)
-    soiled = soil(lines, events.kind != KIND["purchase"], n, shop.cleaning.late_nights, rng)
+    soiled = Soiled(lines, [])
+    if is_dirty:
+        rng = generator(world.seed, "dirt", n)
+        soiled = soil(lines, events.kind != KIND["purchase"], n, shop.cleaning.late_nights, rng)
     arrived_late = [line for due, line in before.held if due == n]
     stock, changed = _sell(world, n, before, evening, did.bought)
     buyers = np.flatnonzero(did.bought)

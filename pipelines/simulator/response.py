@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipelines.simulator.draws import Bools, Floats, Ints, sigmoid, uniform
+from pipelines.simulator.shocks import BARGAIN_GAIN, LOST_LOGIT, OUTAGE_SHARE, outages, rivalry
 from pipelines.simulator.world import World
 
+BOUNCE_SHARE = 0.02
 _STYLES = {"plain": -1.0, "warm": 1.0}
 
 
@@ -52,6 +54,12 @@ class Tonight:
     piece_cents: Ints  # [customer, 2]: price of one piece before any discount; 0 where there is no second item
     purchase_logit: Floats  # without contact
     luck: dict[str, Floats]  # outcome -> uniform
+    rivalry: Floats  # how much of a price war reaches the customer, 0 to 1
+    outages: frozenset[str]  # channels that hardly deliver
+
+    def bounces(self, channel: str) -> Bools:
+        """Whom no message on this channel would reach, [customer]."""
+        return self.luck["bounce"] < (OUTAGE_SHARE if channel in self.outages else BOUNCE_SHARE)
 
     def order_cents(self, who: Ints, discount_percent: int) -> Ints:
         """What the basket costs at a discount, [n]; rounded per piece, as the till does."""
@@ -95,6 +103,7 @@ def tonight(world: World, night: int) -> Tonight:
     markdown = 1.0 - prices[first] / np.maximum(world.catalogue.base_price_cents[first], 1)
     ripe = ripeness[who, order[:, 0]]
     logit = people.appetite + 1.2 * (ripe - 0.7) + 3.0 * people.sensitivity * markdown + _weekday(world, night)
+    rivals = rivalry(seed, world.shocks, night, people.size)
     names = ("click", "purchase", "complaint", "unsubscribe", "bounce", "active")
     return Tonight(
         night=night,
@@ -103,8 +112,10 @@ def tonight(world: World, night: int) -> Tonight:
         basket=basket,
         quantity=quantity,
         piece_cents=np.stack([prices[first], np.where(adds, prices[second], 0)], axis=1),
-        purchase_logit=logit,
+        purchase_logit=logit - LOST_LOGIT * rivals,
         luck={name: uniform(seed, f"luck {name}", night, who) for name in names},
+        rivalry=rivals,
+        outages=outages(world.shocks, night),
     )
 
 
@@ -129,7 +140,7 @@ def respond(world: World, evening: Tonight, who: Ints, treatment: Treatment | No
     reach = people.response(treatment.channel)[who] * (0.4 + 0.9 * presence) * np.exp(-fatigue / people.patience[who])
     style = _STYLES.get(treatment.creative_style, 0.0) * people.warmth[who]
     depth = 1.0 - np.exp(-treatment.discount_percent / 14.0)  # of the discount, saturating
-    bargain = people.sensitivity[who] * depth
+    bargain = people.sensitivity[who] * depth * (1.0 + BARGAIN_GAIN * evening.rivalry[who])
     repeat = 0.12 * (treatment.frequency - 1)
     dislike = people.reactance[who] * (0.5 + fatigue)
     pull = reach * (0.22 + 0.16 * style + 1.6 * bargain) * (1.0 + repeat)

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from pipelines.core.errors import ConfigError
-from pipelines.core.shop import Shop, Simulator
+from pipelines.core.shop import Shock, Shop, Simulator
 from pipelines.simulator.catalogue import Catalogue, build_catalogue
 from pipelines.simulator.customers import Customers, build_customers
 from pipelines.simulator.draws import Floats, Ints
+from pipelines.simulator.shocks import opening
 
 DAY_S = 86_400
 
@@ -25,6 +26,7 @@ class World:
     zone: ZoneInfo
     catalogue: Catalogue
     customers: Customers
+    shocks: tuple[Shock, ...] = ()
 
     def utc_ms(self, night: int, local_s: Floats, after_s: Floats | float = 0.0) -> Ints:
         """Epoch milliseconds of `after_s` seconds after a local second of the night; hours follow the zone's clock."""
@@ -48,6 +50,7 @@ def _build(simulator: Simulator, timezone: str) -> World:
         seed=simulator.seed,
         first_night=first,
         zone=ZoneInfo(timezone),
-        catalogue=build_catalogue(simulator.seed, simulator.items, first),
+        catalogue=build_catalogue(simulator.seed, simulator.items, first, opening(simulator.seed, simulator.shocks)),
         customers=build_customers(simulator.seed, simulator.customers),
+        shocks=simulator.shocks,
     )

@@ -47,32 +47,28 @@ def with_plan(store: Store, counts: dict[str, Any]) -> None:
 
 
 def played(plan: float = 300.0) -> dict[str, Any]:
-    """What benchmarks/closed_loop.py writes, as far as the report reads it."""
+    """What pipelines/closed_loop/evaluate.py writes, as far as the report reads it."""
 
     def around(value: float) -> dict[str, float]:
         return {"value": value, "low": value - 50, "high": value + 50}
 
-    early = {
+    values = {
         "random": around(-400.0),
+        "single": around(200.0),
         "plan": around(plan),
-        "single_later": around(200.0),
-        "oracle_later": around(900.0),
+        "oracle": around(900.0),
     }
-    whole = {"random": around(-800.0), "plan": around(-100.0), "single": around(400.0)}
     spans = {
         name: {
             "nights": nights,
-            "incremental_cents": values,
+            "profit_cents": values,
             "plan_minus_cents": {who: around(plan - one["value"]) for who, one in values.items() if who != "plan"},
+            "share_of_random_regret": {"plan": {"value": 0.4, "low": 0.3, "high": 0.5}},
         }
-        for name, nights, values in (
-            ("known_shop", 14, whole),
-            ("exploited_nights", 7, early),
-            ("all_nights", 14, whole),
-        )
+        for name, nights in (("all_nights", 30), ("last_week", 7))
     }
     summary = {**spans, "expected_of_chosen_cents": 500, "true_of_chosen_cents": 310}
-    return {"customers": 2_000, "first_exploited_night": 8, "seeds": [{}, {}], "summary": summary}
+    return {"customers": 2_000, "seeds": [{}, {}], "summary": summary}
 
 
 def write_loop(store: Store, text: str) -> None:
@@ -113,7 +109,7 @@ def test_only_a_simulated_shop_has_a_loop_whose_truth_is_known(store: Store) -> 
     assert DEMO.simulator is not None
     real: Shop = DEMO.model_copy(update={"simulator": None})
     assert closed_loop(real, store) is None
-    assert "benchmarks/closed_loop.py --shop demo" in (closed_loop(DEMO, store) or {})["missing"]
+    assert "simulate --shop demo --nights 30 --evaluate" in (closed_loop(DEMO, store) or {})["missing"]
 
 
 def test_the_loop_s_policies_stand_in_a_fixed_order_with_the_plan_s_lead(store: Store) -> None:
@@ -121,7 +117,7 @@ def test_the_loop_s_policies_stand_in_a_fixed_order_with_the_plan_s_lead(store: 
     found = closed_loop(DEMO, store)
     assert found is not None
     assert (found["seeds"], found["customers"], found["expected_cents"], found["true_cents"]) == (2, 2_000, 500, 310)
-    first = found["spans"][1]["policies"]
+    first = found["spans"][0]["policies"]
     assert [(row["value"], row["is_plan"], (row["ahead"] or {}).get("value")) for row in first] == [
         (-400.0, False, 700.0),
         (200.0, False, 100.0),

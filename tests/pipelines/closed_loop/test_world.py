@@ -9,13 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import closed_loop
-import small_world
+from pipelines.closed_loop import policies
+from pipelines.closed_loop.world import World
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
 from pipelines.core.shop import Shop, Simulator
 from pipelines.simulator.truth import potential_outcomes
-from pipelines.strategy.explore import explore
 
 
 def shop_of(customers: int) -> Shop:
@@ -25,14 +24,14 @@ def shop_of(customers: int) -> Shop:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Any:
+def world(tmp_path: Path) -> World:
     """300 customers after four plain nights and three on which all sorts of strategies were sent."""
-    made = small_world.World(shop_of(300), tmp_path / "world")
+    made = World(shop_of(300), tmp_path / "world")
     for _ in range(4):
         made.play()
     for night in range(3):
         made.remember()
-        made.play(closed_loop.planned(made, night + 1))
+        made.play(policies.planned(made, night + 1))
     made.remember()
     return made
 
@@ -42,7 +41,7 @@ def columns_of(table: pa.Table) -> dict[str, list[Any]]:
 
 
 @pytest.mark.slow
-def test_profiles_and_responses_are_those_of_the_real_jobs(world: Any, tmp_path: Path) -> None:
+def test_profiles_and_responses_are_those_of_the_real_jobs(world: World, tmp_path: Path) -> None:
     from spark_jobs import features
     from spark_jobs.channel_response import channel_response
     from spark_jobs.event_window import event_window
@@ -77,7 +76,7 @@ def test_profiles_and_responses_are_those_of_the_real_jobs(world: Any, tmp_path:
         assert columns_of(ours.select(theirs.column_names)) == columns_of(theirs), name
 
 
-def test_the_truth_is_the_simulator_s_for_those_whom_a_message_reaches(world: Any) -> None:
+def test_the_truth_is_the_simulator_s_for_those_whom_a_message_reaches(world: World) -> None:
     shop, night = world.shop, world.night
     world.state.fatigue[:] = 0  # the simulator tells the truth of the rested without its files
     organic, added = world.profit()
@@ -93,7 +92,7 @@ def test_the_truth_is_the_simulator_s_for_those_whom_a_message_reaches(world: An
         assert added[reached, k] == pytest.approx(expected[reached], abs=1e-6)
 
 
-def test_a_branch_lives_on_by_itself(world: Any, tmp_path: Path) -> None:
+def test_a_branch_lives_on_by_itself(world: World, tmp_path: Path) -> None:
     other = world.branch(tmp_path / "other")
     before = world.state.fatigue.copy()
     other.play(np.zeros(300, dtype=np.int64))
@@ -103,7 +102,7 @@ def test_a_branch_lives_on_by_itself(world: Any, tmp_path: Path) -> None:
     assert not world.store.files("events", [world.night])
 
 
-def test_a_rehearsal_tires_as_playing_does(world: Any, tmp_path: Path) -> None:
+def test_a_rehearsal_tires_as_playing_does(world: World, tmp_path: Path) -> None:
     strategy = np.where(np.arange(300) % 2, 3, -1)
     played, rehearsed = world.branch(tmp_path / "other"), world.rehearsal()
     played.play(strategy)
@@ -111,57 +110,3 @@ def test_a_rehearsal_tires_as_playing_does(world: Any, tmp_path: Path) -> None:
     assert np.array_equal(played.state.fatigue, rehearsed.state.fatigue)
     assert not delivered[::2].any()
     assert delivered[1::2].mean() > 0.9
-
-
-def test_the_plan_of_a_world_is_that_of_the_plan_stage(world: Any) -> None:
-    strategy = closed_loop.planned(world, 4)
-    customers, rows = closed_loop.known(world)
-    eve = world.night - timedelta(days=1)
-    assert np.array_equal(strategy[rows], explore(customers, world.shop.strategy, eve).strategy)
-    assert (strategy >= 0).sum() > 20
-
-
-def test_one_strategy_for_all_keeps_to_limits_holdout_and_rest(world: Any) -> None:
-    k = next(i for i, one in enumerate(world.found) if one.strategy_id == "sms.none.evening.x1.plain")
-    customers, rows = closed_loop.known(world)
-    strategy = closed_loop.single(k)(world, 1)
-    sent = np.flatnonzero(strategy >= 0)
-    assert 0 < len(sent) <= 150
-    assert set(strategy[sent]) == {k}
-    assert set(sent) <= set(rows)
-    resting = rows[(customers.n_recent >= 3).all(axis=1)]
-    assert len(resting)
-    assert not set(sent) & set(resting)
-
-
-def test_the_summary_pairs_the_plan_with_each_policy_seed_by_seed() -> None:
-    def nights(*values: float) -> list[dict[str, float]]:
-        return [{"organic": 1_000.0, "incremental": value} for value in values]
-
-    def run(seed: int, shift: float) -> dict[str, Any]:
-        lots, late = [-100.0] * 7, 7
-        mine = [{**night, "expected_of_chosen": 30.0, "true_of_chosen": 10.0} for night in nights(*[50 + shift] * late)]
-        return {
-            "seed": seed,
-            "nights": {
-                "random": nights(*lots, *[-100.0] * late),
-                "plan": nights(*lots) + mine,
-                "single": nights(*[20.0 + shift] * 14),
-                "single_later": nights(*[20.0 + shift] * late),
-                "oracle_later": nights(*[90.0] * late),
-                "known_random": nights(*[-100.0] * 14),
-                "known_plan": nights(*[50.0 + shift] * 14),
-                "known_single": nights(*[20.0 + shift] * 14),
-            },
-        }
-
-    found = closed_loop.summary([run(1, -2.0), run(2, 2.0)])
-    late = found["exploited_nights"]
-    assert late["incremental_cents"]["plan"]["value"] == 350
-    assert late["incremental_cents"]["plan"]["low"] < 350 < late["incremental_cents"]["plan"]["high"]
-    assert late["plan_minus_cents"]["single_later"] == {"value": 210, "low": 210, "high": 210}
-    assert late["total_cents"]["plan"]["value"] == 7_350
-    assert found["all_nights"]["incremental_cents"]["plan"]["value"] == -350
-    assert found["all_nights"]["gain_over_random"]["value"] == pytest.approx(0.75)
-    assert found["known_shop"]["plan_minus_cents"]["single"]["value"] == 420
-    assert (found["expected_of_chosen_cents"], found["true_of_chosen_cents"]) == (210, 70)
