@@ -48,6 +48,6 @@ def _build(simulator: Simulator, timezone: str) -> World:
         seed=simulator.seed,
         first_night=first,
         zone=ZoneInfo(timezone),
-        catalogue=build_catalogue(simulator.seed, simulator.items, first),
+        catalogue=build_catalogue(simulator.seed, simulator.items, first, simulator.price_changes_percent),
         customers=build_customers(simulator.seed, simulator.customers),
     )
