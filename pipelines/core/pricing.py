@@ -11,7 +11,10 @@ class Pricing(Settings):
     margin_floor_percent: float = Field(5, ge=-100, lt=100, description="margin that is left of a price, at least")
     max_step_percent: float = Field(5, gt=0, le=50, description="a night's largest change of a price, either way")
     parity_percent: float = Field(
-        20, gt=0, lt=100, description="furthest from the list price, either way: so no price runs away in small steps"
+        20,
+        gt=0,
+        lt=100,
+        description="furthest from the list price (attribute list_price, else the median of four weeks), either way",
     )
     ending_cents: int = Field(9, ge=0, description="prices end so: 9 of every 10, or 99 of every 100 cents")
     ending_unit_cents: int = Field(10, ge=1, le=100_000)
@@ -25,9 +28,6 @@ class Pricing(Settings):
         10, ge=0, le=100, description="items whose price is moved by lot, so that the response stays learnable"
     )
     explore_band_percent: float = Field(3, gt=0, le=50, description="how far such a lot moves a price, either way")
-    reference_nights: int = Field(
-        28, ge=1, le=365, description="where no list price is told: the median price of so many nights stands for it"
-    )
     seed: int = 20260301
 
     @model_validator(mode="after")

@@ -49,6 +49,9 @@ GOOD: dict[str, Any] = {
     C.STRATEGY_ID: lambda i: "none" if i % 3 == 0 else "save10/email/morning/1/plain",
     C.COST_CENTS: lambda i: 0 if i % 3 == 0 else 2,
     C.MODEL_NAME: lambda i: "" if i % 3 == 1 else "demo-effect",
+    C.GUARDRAIL: lambda i: ("none", "margin_floor", "step", "parity")[i % 4],
+    C.REASON_CODE: lambda i: ("optimum", "lot", "no_gain")[i % 3],
+    C.METHOD: lambda i: ("seasonal_naive", "mean", "smoothing")[i % 3],
     C.EXPECTED_PROFIT_CENTS: lambda i: (0.0, None, 12.5)[i % 3],  # without a model nothing is expected
 }
 BY_TYPE: dict[str, Any] = {
@@ -124,7 +127,7 @@ def break_rule(rule: dict[str, Any], rows: dict[str, list[Any]]) -> None:
     elif kind == "expect_column_pair_values_a_to_be_greater_than_b":
         rows[column][row] = rows[kwargs["column_B"]][row]
         if kwargs["or_equal"]:
-            smaller = {int: lambda v: v - 1, datetime: lambda v: v - timedelta(seconds=1)}
+            smaller = {int: lambda v: v - 1, float: lambda v: v - 1, datetime: lambda v: v - timedelta(seconds=1)}
             rows[column][row] = smaller[type(rows[column][row])](rows[column][row])
     elif kind == "expect_column_values_to_be_between":
         low = kwargs.get("min_value")

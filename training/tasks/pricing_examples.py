@@ -42,13 +42,14 @@ class Panel:
 
     def rows(self, place: int, price: np.ndarray | None = None) -> tuple[pa.Table, np.ndarray]:
         """Features of the night at `place` (the night after the last one is allowed, at `price` (i,) cents), from the
-        nights before it alone; and which of the items (k,) they are of: those with a price now and on a night before."""
+        nights before it alone; and which of the items (k,) they are of: those with a price."""
         now = self.price[:, place] if price is None else np.where(price > 0, price, np.nan)
         before = slice(max(0, place - HISTORY_NIGHTS), place)
         priced = np.isfinite(self.price[:, before])
         n_nights = priced.sum(axis=1)
-        which = np.flatnonzero(np.isfinite(now) & (n_nights > 0))
-        history = np.where(priced, self.price[:, before], 1.0)[which]
+        which = np.flatnonzero(np.isfinite(now))
+        log_now = np.log(now[which])
+        history = np.log(np.where(priced, self.price[:, before], 1.0)[which]).sum(axis=1)
         seen = self.views[:, before][which]
         n_recent = min(_RECENT_NIGHTS, seen.shape[1])
         # How much it is looked at now, against how much it was: one view more on either side keeps zeros tame.
@@ -58,8 +59,8 @@ class Panel:
             {
                 C.ITEM_ID: pa.array(self.items[which], pa.string()),
                 C.CATEGORY_ID: pa.array(self.category[which], pa.string()),
-                LOG_PRICE: np.log(now[which]),
-                LOG_PRICE_BEFORE: np.log(history).sum(axis=1) / n_nights[which],
+                LOG_PRICE: log_now,  # of an item that is new, no other is known
+                LOG_PRICE_BEFORE: np.where(n_nights[which] > 0, history / np.maximum(n_nights[which], 1), log_now),
                 N_UNITS: np.where(priced, self.units[:, before], 0.0).sum(axis=1)[which],
                 N_NIGHTS: n_nights[which].astype(np.float64),
                 ATTENTION: attention,
@@ -73,7 +74,7 @@ class Panel:
         parts = [part for part in parts if part[0][0].num_rows]
         if not parts:
             raise NoDataError(
-                f"pricing: no item has prices on one of {len(nights)} nights and on a night before; land a catalogue"
+                f"pricing: no item has a price on one of {len(nights)} nights with a night before; land a catalogue"
             )
         rows = pa.concat_tables([rows for (rows, _), _ in parts])
         units = [self.units[which, self.nights.index(n)] for (_, which), n in parts]
@@ -93,10 +94,9 @@ def panel_of(shop: Shop, store: Store, nights: list[date], max_items: int) -> Pa
     told = set(store.nights("catalog")) & set(store.nights("events"))
     span = window(max(nights), (max(nights) - min(nights)).days + 1 + HISTORY_NIGHTS) if nights else []
     span = [night for night in span if night in told and night >= store.kept_from("clean")]
-    if len(span) < 2:
+    if not span:
         raise NoDataError(
-            f"shop {shop.shop}: {len(span)} nights with events and a catalogue up to {max(nights, default=None)}, "
-            "2 are needed to learn from prices; land some"
+            f"shop {shop.shop}: no night with events and a catalogue among {len(nights)} and those before; land some"
         )
     shelves = {night: catalog_of(store, night) for night in span}
     names = pc.unique(pa.chunked_array([shelf[C.ITEM_ID].combine_chunks() for shelf in shelves.values()])).sort()
