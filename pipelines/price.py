@@ -73,6 +73,6 @@ def _why_not(night: date, context: Context) -> str:
         return "no pricing configured"
     if store.manifest("catalog", night) is None:
         return "no catalogue on this night"
-    if store.manifest("catalog", night - timedelta(days=1)) is None:
-        return "the first night with a catalogue: nothing is known of what sells yet"
+    if store.manifest("events", night - timedelta(days=1)) is None:
+        return "no events of the night before: nothing is known of what sells yet"
     return ""

@@ -1,8 +1,9 @@
 """What the pricing model learns from: the units sold of every item on every night, with the night's price and the item's
 history as known before it.
 
-Units are those that people put on their orders, bots left out. An item without a price above zero, or out of stock and
-unsold, tells nothing of demand on that night and makes no row.
+Units are those that people put on their orders, bots left out. The price is the catalogue's of that night, or where none
+was kept, what the night's events showed. An item without a price above zero, or out of stock and unsold, tells nothing of
+demand on that night and makes no row.
 """
 
 import json
@@ -91,15 +92,15 @@ class Panel:
 
 def panel_of(shop: Shop, store: Store, nights: list[date], max_items: int) -> Panel:
     """The panel of `nights` and the history before them; items drawn by lot if there are more. Raises NoDataError."""
-    told = set(store.nights("catalog")) & set(store.nights("events"))
+    told = set(store.nights("events"))
     span = window(max(nights), (max(nights) - min(nights)).days + 1 + HISTORY_NIGHTS) if nights else []
     span = [night for night in span if night in told and night >= store.kept_from("clean")]
     if not span:
-        raise NoDataError(
-            f"shop {shop.shop}: no night with events and a catalogue among {len(nights)} and those before; land some"
-        )
-    shelves = {night: catalog_of(store, night) for night in span}
-    names = pc.unique(pa.chunked_array([shelf[C.ITEM_ID].combine_chunks() for shelf in shelves.values()])).sort()
+        raise NoDataError(f"shop {shop.shop}: no events on {len(nights)} nights and those before; land some")
+    seen = {night: _events(store, night) for night in span}
+    shelves = {night: catalog_of(store, night) for night in span if store.files("catalog", [night])}
+    ids = [table[C.ITEM_ID].combine_chunks() for table in (*seen.values(), *shelves.values())]
+    names = pc.unique(pa.chunked_array(ids, pa.string())).drop_null().sort()
     if len(names) > max_items:
         n_lots = -(-len(names) // max_items)
         names = names.filter(pa.array([zlib.crc32(name.encode()) % n_lots == 0 for name in names.to_pylist()]))
@@ -108,16 +109,23 @@ def panel_of(shop: Shop, store: Store, nights: list[date], max_items: int) -> Pa
     price, units, views = np.full(shape, np.nan), np.zeros(shape), np.zeros(shape)
     category = np.full(len(names), "", dtype=object)
     for night in span:
-        at, shelf = every.index(night), shelves[night]
-        units[:, at], views[:, at] = _sold(store, night, names)
-        place = pc.index_in(shelf[C.ITEM_ID], value_set=names)
-        known = pc.is_valid(place).to_numpy()
-        mine, place = shelf.filter(pa.array(known)), place.drop_null().to_numpy()
-        cents = pc.cast(mine[C.PRICE_CENTS], pa.float64()).to_numpy()
-        is_out = pc.fill_null(pc.less_equal(mine[C.STOCK], 0), False).to_numpy() & (units[place, at] == 0)
-        price[place, at] = np.where((cents > 0) & ~is_out, cents, np.nan)
-        category[place] = pc.fill_null(mine[C.CATEGORY_ID], "").to_numpy()
+        at = every.index(night)
+        units[:, at], views[:, at], price[:, at] = _sold(seen[night], names, category)
+        if night in shelves:
+            _overrule(price[:, at], units[:, at], shelves[night], names, category)
+        elif at:  # without a catalogue, what nobody looked at costs what it did
+            price[:, at] = np.where(np.isfinite(price[:, at]), price[:, at], price[:, at - 1])
     return Panel(every, names.to_numpy(zero_copy_only=False), category, price, units, views)
+
+
+def _overrule(price: np.ndarray, units: np.ndarray, shelf: pa.Table, names: pa.Array, category: np.ndarray) -> None:
+    """What the night's catalogue tells goes before what events tell, in place: `price` and `category` (i,)."""
+    place = pc.index_in(shelf[C.ITEM_ID], value_set=names)
+    mine, place = shelf.filter(pc.is_valid(place)), place.drop_null().to_numpy()
+    cents = pc.cast(mine[C.PRICE_CENTS], pa.float64()).to_numpy()
+    is_out = pc.fill_null(pc.less_equal(mine[C.STOCK], 0), False).to_numpy() & (units[place] == 0)
+    price[place] = np.where((cents > 0) & ~is_out, cents, np.nan)
+    category[place] = pc.fill_null(mine[C.CATEGORY_ID], "").to_numpy()
 
 
 def catalog_of(store: Store, night: date) -> pa.Table:
@@ -139,17 +147,32 @@ def list_prices(shelf: pa.Table) -> np.ndarray:
     return found
 
 
-def _sold(store: Store, night: date, names: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Units of the items `names`, and views by customers who did not buy the item that night, (i,) each."""
-    columns = [C.USER_KEY, C.ITEM_ID, C.EVENT_TYPE, C.QUANTITY, C.IS_BOT]
+def _events(store: Store, night: date) -> pa.Table:
+    columns = [C.USER_KEY, C.ITEM_ID, C.CATEGORY_ID, C.EVENT_TYPE, C.PRICE_CENTS, C.QUANTITY, C.IS_BOT]
     files = store.files("events", [night])
     events = pa.concat_tables([pq.read_table(file, columns=columns, partitioning=None) for file in files])
-    events = events.filter(pc.invert(pc.fill_null(events[C.IS_BOT], False)))
+    return events.filter(pc.and_(pc.invert(pc.fill_null(events[C.IS_BOT], False)), pc.is_valid(events[C.ITEM_ID])))
+
+
+def _sold(events: pa.Table, names: pa.Array, category: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Units of the items `names`, views by customers who did not buy the item that night, and the price that was shown
+    (i,): the median, not of purchases, which may have been cheaper by a message. Fills in `category` (i,)."""
     item = pc.fill_null(pc.index_in(events[C.ITEM_ID], value_set=names), -1).to_numpy()
     user = pc.dictionary_encode(events[C.USER_KEY].combine_chunks()).indices.to_numpy().astype(np.int64)
     quantity = pc.fill_null(events[C.QUANTITY], 1).to_numpy()
-    kinds = [pc.equal(events[C.EVENT_TYPE], kind).to_numpy() & (item >= 0) for kind in ("purchase", "view")]
-    return demand(user, item, quantity, *kinds, len(names))
+    is_bought, is_viewed = (
+        pc.equal(events[C.EVENT_TYPE], kind).to_numpy() & (item >= 0) for kind in ("purchase", "view")
+    )
+    units, views = demand(user, item, quantity, is_bought, is_viewed, len(names))
+    known = pc.is_valid(events[C.CATEGORY_ID]).to_numpy() & (item >= 0)
+    category[item[known]] = events[C.CATEGORY_ID].to_numpy()[known]
+    cents = pc.fill_null(pc.cast(events[C.PRICE_CENTS], pa.float64()), 0.0).to_numpy()
+    shown = np.flatnonzero((cents > 0) & (item >= 0) & ~is_bought)
+    shown = shown[np.lexsort((cents[shown], item[shown]))]
+    place, first, n = np.unique(item[shown], return_index=True, return_counts=True)
+    price = np.full(len(names), np.nan)
+    price[place] = cents[shown[first + (n - 1) // 2]]
+    return units, views, price
 
 
 def demand(
