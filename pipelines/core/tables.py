@@ -363,6 +363,56 @@ _ALL = [
         owner="data-science",
     ),
     Table(
+        name="price_suggestions",
+        layer="decisions",
+        grain="one row per item of the catalogue: the price suggested for tomorrow, what bound it, and why",
+        columns={
+            C.ITEM_ID: STRING,
+            C.CATEGORY_ID: STRING,
+            C.PRICE_CENTS: BIGINT,  # tonight's, as told
+            C.UNIT_COST_CENTS: BIGINT,  # null where not told: the shop's default margin stands for it
+            C.REFERENCE_CENTS: BIGINT,  # that parity is held to
+            C.SUGGESTED_CENTS: BIGINT,  # null without a price tonight, as are all expectations
+            C.ELASTICITY: DOUBLE,  # percent of units per percent of price
+            C.ELASTICITY_LOW: DOUBLE,
+            C.ELASTICITY_HIGH: DOUBLE,
+            C.EXPECTED_UNITS: DOUBLE,  # tomorrow at the suggested price
+            C.EXPECTED_UNITS_LOW: DOUBLE,
+            C.EXPECTED_UNITS_HIGH: DOUBLE,
+            C.PROFIT_CENTS: DOUBLE,  # of those units
+            C.PROFIT_LOW_CENTS: DOUBLE,
+            C.PROFIT_HIGH_CENTS: DOUBLE,
+            C.GAIN_CENTS: DOUBLE,  # of profit over tonight's price
+            C.GAIN_LOW_CENTS: DOUBLE,
+            C.GAIN_HIGH_CENTS: DOUBLE,
+            C.GUARDRAIL: STRING,
+            C.REASON_CODE: STRING,
+            C.WHY: STRING,
+            C.MODEL_NAME: STRING,
+            C.MODEL_VERSION: STRING,
+        },
+        sort_by=(C.ITEM_ID,),
+        owner="marketing",
+    ),
+    Table(
+        name="category_trend",
+        layer="decisions",
+        grain="one row per category and coming night: the demand expected, in events of people",
+        columns={
+            C.CATEGORY_ID: STRING,
+            C.HORIZON_NIGHTS: BIGINT,  # 1 is tomorrow
+            C.FORECAST: DOUBLE,
+            C.FORECAST_LOW: DOUBLE,
+            C.FORECAST_HIGH: DOUBLE,
+            C.METHOD: STRING,
+            C.BACKTEST_ERROR: DOUBLE,  # mean absolute error of that method on nights known; null without a backtest
+            C.NAIVE_ERROR: DOUBLE,  # of the seasonal naive forecast on the same nights
+            C.N_NIGHTS_KNOWN: BIGINT,
+        },
+        sort_by=(C.CATEGORY_ID, C.HORIZON_NIGHTS),
+        owner="data-science",
+    ),
+    Table(
         name="campaign_plan",
         layer="decisions",
         grain="one row per user of user_profiles: the strategy chosen for tomorrow, or why there is none",

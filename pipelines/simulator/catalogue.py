@@ -1,11 +1,13 @@
 """The demo shop's shelves: items with titles, descriptions, prices, costs, hidden popularity and quality.
 
-Prices are a pure function of (seed, item, night); only stock has a memory (state.py).
+Prices are a pure function of (seed, item, night); only stock has a memory (state.py). A shop whose prices move
+(`price_changes_percent`) has a known rule for them and customers who answer by a known elasticity per category.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,9 @@ _CHINESE_SHARE = 0.35
 _NEW_SHARE = 0.1  # items that appear after the first night
 _NEW_WITHIN_NIGHTS = 60
 _MARKDOWNS = np.array([1.0, 1.0, 1.0, 1.0, 0.95, 0.9, 0.8, 1.05])
+_MOVE = 0.2  # a moved price lies within exp(+-this) of the list price
+_WEEKEND_SHARE, _WEEKEND_PRICE = 0.3, 0.9  # items on promotion on Saturday and Sunday, when more is bought anyway
+_ELASTICITY = (-1.2, -3.4)  # of demand to price, from the least to the most elastic category
 
 
 @dataclass(frozen=True)
@@ -45,17 +50,32 @@ class Catalogue:
     group_size: Ints
     group_items: Ints
     opening: Opening | None = None  # a category that is not sold from the start
+    price_changes_percent: float = 0.0
+    told_prices: Mapping[int, Ints] = field(default_factory=dict)  # night -> cents per item, where a rule was overruled
 
     @property
     def size_of(self) -> int:
         return len(self.category)
 
     def prices(self, night: int) -> Ints:
-        """Cents per item on a night (ordinal): a markdown may change on the item's own weekday."""
+        """Cents per item on a night (ordinal): a markdown may change on the item's own weekday.
+
+        Where prices move, each item has a new one every 100 / price_changes_percent nights, up or down alike, and some
+        items are cheaper at weekends.
+        """
+        if night in self.told_prices:
+            return self.told_prices[night]
         items = np.arange(self.size_of)
-        week = (night + items) // 7
-        step = (uniform(self.seed, "markdown", items, week) * len(_MARKDOWNS)).astype(np.int64)
-        cents = self.base_price_cents * _MARKDOWNS[step]
+        if self.price_changes_percent:
+            period = max(1, round(100 / self.price_changes_percent))
+            move = 2 * uniform(self.seed, "price move", items, (night + items) // period) - 1
+            is_promoted = uniform(self.seed, "weekend price", items) < _WEEKEND_SHARE
+            is_weekend = date.fromordinal(night).weekday() >= 5
+            cents = self.base_price_cents * np.exp(_MOVE * move) * np.where(is_promoted & is_weekend, _WEEKEND_PRICE, 1)
+        else:
+            week = (night + items) // 7
+            step = (uniform(self.seed, "markdown", items, week) * len(_MARKDOWNS)).astype(np.int64)
+            cents = self.base_price_cents * _MARKDOWNS[step]
         # Shop prices end in 9.
         return np.maximum(np.round(cents / 10).astype(np.int64) * 10 - 1, 99)
 
@@ -78,6 +98,11 @@ class Catalogue:
             return category
         is_shut = (category == self.opening.category) & (np.asarray(night) < self.opening.first_night)
         return np.where(is_shut, (category + 1) % len(CATEGORIES), category)
+
+    def elasticity(self) -> Floats:
+        """Percent of demand per percent of price of a middling customer, (categories,): the truth where prices move."""
+        least, most = _ELASTICITY
+        return least + (most - least) * uniform(self.seed, "elasticity", np.arange(len(CATEGORIES)))
 
     def draw(self, night: int | Ints, category: Ints, tier: Ints, u: Floats) -> Ints:
         """Items for (category, tier) pairs; `u` uniform, squared so that popular items come more often."""
@@ -145,9 +170,12 @@ class Catalogue:
             "price": price_cents / 100,
             "unit_cost": round(int(self.base_price_cents[item]) * shelf.cost_share) / 100,
             "stock": stock,
-            "attributes": {"material": material, "feature": feature, "size": size},
+            "attributes": {"material": material, "feature": feature, "size": size} | self._list_price(item),
             "language": ITEM_LANGUAGES[tongue],
         }
+
+    def _list_price(self, item: int) -> dict[str, float]:
+        return {"list_price": int(self.base_price_cents[item]) / 100} if self.price_changes_percent else {}
 
 
 def item_id(item: int) -> str:
@@ -160,7 +188,9 @@ def category_id(category: int) -> str:
     return f"k{category + 1:02d}"
 
 
-def build_catalogue(seed: int, n_items: int, first_night: int, opening: Opening | None = None) -> Catalogue:
+def build_catalogue(
+    seed: int, n_items: int, first_night: int, opening: Opening | None = None, price_changes_percent: float = 0.0
+) -> Catalogue:
     """All items that the shop will ever sell; `first_night` is an ordinal. `opening`: a category that is sold later."""
     rng = generator(seed, "catalogue", 0)
     items = np.arange(n_items)
@@ -218,4 +248,5 @@ def build_catalogue(seed: int, n_items: int, first_night: int, opening: Opening 
         group_size=group_size,
         group_items=group_items,
         opening=opening,
+        price_changes_percent=price_changes_percent,
     )

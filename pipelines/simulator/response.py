@@ -17,6 +17,7 @@ from pipelines.simulator.world import World
 
 BOUNCE_SHARE = 0.02
 _STYLES = {"plain": -1.0, "warm": 1.0}
+_SECOND_SHARE = 0.2  # of baskets
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,13 @@ def tonight(world: World, night: int) -> Tonight:
     items, ripeness = people.wishes(world.catalogue, night, who)
     order = np.argsort(-ripeness, axis=1, kind="stable")
     first, second = items[who, order[:, 0]], items[who, order[:, 1]]
-    adds = (uniform(seed, "second item", night, who) < 0.2) & (first != second)
+    prices = world.catalogue.prices(night)
+    first_pull, second_pull = (_price_pull(world, prices, who, items) for items in (first, second))
+    adds = (uniform(seed, "second item", night, who) < _second_share(world, second_pull)) & (first != second)
     basket = np.stack([first, np.where(adds, second, -1)], axis=1)
     quantity = 1 + (uniform(seed, "quantity", night, who) < 0.1)
-    prices = world.catalogue.prices(night)
-    # A markdown tempts those who watch prices.
-    markdown = 1.0 - prices[first] / np.maximum(world.catalogue.base_price_cents[first], 1)
     ripe = ripeness[who, order[:, 0]]
-    logit = people.appetite + 1.2 * (ripe - 0.7) + 3.0 * people.sensitivity * markdown + _weekday(world, night)
+    logit = people.appetite + 1.2 * (ripe - 0.7) + first_pull + _weekday(world, night)
     rivals = rivalry(seed, world.shocks, night, people.size)
     names = ("click", "purchase", "complaint", "unsubscribe", "bounce", "active")
     return Tonight(
@@ -117,6 +117,23 @@ def tonight(world: World, night: int) -> Tonight:
         rivalry=rivals,
         outages=outages(world.shocks, night),
     )
+
+
+def _price_pull(world: World, prices: Ints, who: Ints, items: Ints) -> Floats:
+    """What tonight's price of an item adds to the logit of buying it, (n,): a markdown tempts those who watch prices.
+
+    Where prices move, by the category's elasticity; those who watch prices have more of it.
+    """
+    shelf, watches = world.catalogue, world.customers.sensitivity[who]
+    share = prices[items] / np.maximum(shelf.base_price_cents[items], 1)
+    if shelf.price_changes_percent:
+        return shelf.elasticity()[shelf.category[items]] * (0.5 + watches) * np.log(share)
+    return 3.0 * watches * (1.0 - share)
+
+
+def _second_share(world: World, pull: Floats) -> Floats | float:
+    """Chance that a basket has a second item; where prices move, by its price."""
+    return np.minimum(_SECOND_SHARE * np.exp(pull), 1.0) if world.catalogue.price_changes_percent else _SECOND_SHARE
 
 
 def is_active(world: World, evening: Tonight) -> Bools:

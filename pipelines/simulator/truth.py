@@ -1,10 +1,11 @@
-"""What would have happened: every strategy's outcome for every customer, no contact included, told to an evaluator.
+"""What would have happened: every strategy's outcome for every customer, no contact included, and what would have been
+sold at other prices, told to an evaluator.
 
 For evaluators only. Nothing that plans, trains or scores may import this.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import NoDataError
 from pipelines.core.shop import Shop
-from pipelines.simulator.draws import Bools, Floats
+from pipelines.simulator.draws import Bools, Floats, Ints
 from pipelines.simulator.response import Treatment, respond, tonight
 from pipelines.simulator.state import load_state
-from pipelines.simulator.world import build_world
+from pipelines.simulator.world import World, build_world
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,37 @@ def potential_outcomes(
         unsubscribed=happened("unsubscribe"),
         spent_cents=happened("purchase") * order,
     )
+
+
+def at_prices(world: World, night: int, cents: Ints) -> World:
+    """The same shop with other prices (items,) on one night (ordinal)."""
+    shelf = world.catalogue
+    return replace(world, catalogue=replace(shelf, told_prices={**shelf.told_prices, night: cents}))
+
+
+def expected_units(world: World, night: int) -> Floats:
+    """Units of each item (items,) that customers left alone buy on a night (ordinal), the till's luck averaged out."""
+    evening = tonight(world, night)
+    who = np.arange(world.customers.size)
+    chance = respond(world, evening, who, None, np.zeros(len(who))).purchase
+    first, second = evening.basket.T
+    units = np.bincount(first, chance * evening.quantity, minlength=world.catalogue.size_of)
+    return units + np.bincount(second[second >= 0], chance[second >= 0], minlength=world.catalogue.size_of)
+
+
+def price_elasticity(world: World, nights: Sequence[int], step: float = 0.05, n_parts: int = 20) -> Floats:
+    """Percent of units per percent of an item's own price around the list price, (categories,): from what is expected to
+    be sold on `nights` (ordinals) a `step` below and above it. One of `n_parts` of the items moves at a time: a basket's
+    second item is not sold where the first is too dear, and that is no answer to its own price.
+    """
+    shelf = world.catalogue
+    part = np.arange(shelf.size_of) % n_parts
+    sold = np.zeros((2, shelf.category.max() + 1))
+    for night in nights:
+        for moved in range(n_parts):
+            for place, sign in enumerate((-1, 1)):
+                factor = np.where(part == moved, np.exp(sign * step), 1.0)
+                cents = np.round(shelf.base_price_cents * factor).astype(np.int64)
+                units = expected_units(at_prices(world, night, cents), night)
+                sold[place] += np.bincount(shelf.category, np.where(part == moved, units, 0.0))
+    return np.log(sold[1] / sold[0]) / (2 * step)

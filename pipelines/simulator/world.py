@@ -50,7 +50,13 @@ def _build(simulator: Simulator, timezone: str) -> World:
         seed=simulator.seed,
         first_night=first,
         zone=ZoneInfo(timezone),
-        catalogue=build_catalogue(simulator.seed, simulator.items, first, opening(simulator.seed, simulator.shocks)),
+        catalogue=build_catalogue(
+            simulator.seed,
+            simulator.items,
+            first,
+            opening(simulator.seed, simulator.shocks),
+            simulator.price_changes_percent,
+        ),  # fmt: skip
         customers=build_customers(simulator.seed, simulator.customers),
         shocks=simulator.shocks,
     )

@@ -55,6 +55,9 @@ GOOD: dict[str, Any] = {
     C.EXPERIMENT: lambda i: f"experiment {i}",
     C.ROLE: lambda i: ("primary", "secondary", "guardrail")[i % 3],
     C.STATE: lambda i: ("better", "open", "held")[i % 3],
+    C.GUARDRAIL: lambda i: ("none", "margin_floor", "step", "parity")[i % 4],
+    C.REASON_CODE: lambda i: ("optimum", "lot", "no_gain")[i % 3],
+    C.METHOD: lambda i: ("seasonal_naive", "mean", "smoothing")[i % 3],
     C.EXPECTED_PROFIT_CENTS: lambda i: (0.0, None, 12.5)[i % 3],  # without a model nothing is expected
 }
 BY_TYPE: dict[str, Any] = {
