@@ -19,6 +19,7 @@ from pipelines.core.errors import InfeasibleError, NoDataError
 from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
+from pipelines.plan_hours import SendHours, send_hours
 from pipelines.plan_limits import inputs_of, label_columns, labels_of, paced, repeated
 from pipelines.plan_scores import NO_VERSION, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
@@ -28,6 +29,7 @@ from pipelines.strategy.constraints import Customers
 from pipelines.strategy.experiments import arm_names
 from pipelines.strategy.exploit import Exploited, exploit, price_of
 from pipelines.strategy.explore import Decisions, explore
+from pipelines.strategy.placement import marginal_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +40,9 @@ INPUTS = (
     "user_profiles",
     "channel_response",
     "catalog",
+    "hour_response",
     "strategy_scores",
-)  # the last three may be missing
+)  # the last four may be missing
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class PlanResult:
     by_constraint: dict[str, int]  # what bound each customer -> customers
     budget_cents: int  # tonight's, where a budget is for several nights
     pacing: dict[str, Any] | None  # how the period's budget stands; None: none is for several nights
+    send_hours: dict[str, Any] | None  # customers whose hour was learnt or drawn, and what that is thought to gain
+    frequencies: list[dict[str, float]]  # what one message more is worth
     budget_curve: list[
         dict[str, Any]
     ]  # budget_cents, profit_cents of the choices, price of one more cent; empty: no model
@@ -121,9 +126,10 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
     folder = staging / TABLE
     folder.mkdir(parents=True, exist_ok=True)
     lot_chance = np.where(is_lot & (decisions.n_allowed > 0), lot_chance, np.nan)
-    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, strategy)
+    hours = send_hours(night, store, keys, segment_ids, decisions, is_lot, strategy)
+    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, hours, strategy)
     pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
-    return _summary(decisions, strategy, pace, scores, chosen)
+    return _summary(decisions, strategy, pace, scores, chosen, hours)
 
 
 def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", np.ndarray, Customers]:
@@ -241,6 +247,7 @@ def _rows(
     decisions: Decisions,
     scores: Scores | None,
     lot_chance: np.ndarray,
+    hours: SendHours,
     strategy: Strategy,
 ) -> "pa.Table":
     """The plan in the declared columns, order and types; texts are looked up, not formatted row by row."""
@@ -262,6 +269,7 @@ def _rows(
         C.DISCOUNT_PERCENT: chosen([c.discount_percent for c in found], 0),
         C.CHANNEL: chosen([c.channel for c in found], ""),
         C.SEND_WINDOW: chosen([c.send_window for c in found], ""),
+        C.SEND_HOUR: hours.hour,
         C.FREQUENCY: chosen([c.frequency for c in found], 0),
         C.CREATIVE_STYLE: chosen([c.creative_style for c in found], ""),
         C.COST_CENTS: chosen([c.message_cost_cents for c in found], 0),
@@ -289,6 +297,7 @@ def _summary(
     pace: dict[str, Any] | None,
     scores: Scores | None,
     chosen: Exploited | None,
+    hours: SendHours,
 ) -> PlanResult:
     planned = np.bincount(decisions.strategy + 1, minlength=len(decisions.candidates) + 1)[1:].tolist()
     by_channel = {
@@ -304,7 +313,7 @@ def _summary(
     got_nothing = (decisions.strategy < 0) & ~decisions.is_holdout
     by_lot = decisions.constraint == decisions.constraint_texts.index("control")
     is_lot = chosen.is_lot if chosen else ~decisions.is_holdout
-    model, curve = None, []
+    model, curve, frequencies = None, [], []
     if scores and chosen:
         profit = round(float(np.nansum(decisions.expected_profit_cents)), 2)
         model = {"name": scores.model_name, "version": scores.model_version, "expected_profit_cents": profit}
@@ -316,6 +325,8 @@ def _summary(
         }
         points = budget_curve(chosen.posed, strategy.nightly_budget_cents, chosen.cuts)
         curve = [asdict(point) for point in points]
+        per_candidate = np.array([candidate.frequency for candidate in decisions.candidates])
+        frequencies = marginal_values(scores.profit_cents[~decisions.is_holdout], per_candidate)
     return PlanResult(
         rows=len(decisions.strategy),
         treated=sum(planned),
@@ -327,6 +338,8 @@ def _summary(
         by_constraint={text: n for text, n in zip(decisions.constraint_texts, bound, strict=True) if n},
         budget_cents=strategy.nightly_budget_cents,
         pacing=pace,
+        send_hours=hours.told,
+        frequencies=frequencies,
         budget_curve=curve,
         by_lot=int(is_lot.sum()),
         model=model,

@@ -19,7 +19,7 @@ from pipelines.readout_compare import experiments
 from pipelines.report_audience import measured, plan, segments
 from pipelines.report_fairness import fairness
 from pipelines.report_models import closed_loop, models
-from pipelines.report_read import counts_of, ranked, read, rows_by, share
+from pipelines.report_read import ranked, read, rows_by, share
 from pipelines.report_reasons import reasons
 from pipelines.trend import category_counts
 

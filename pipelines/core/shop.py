@@ -127,6 +127,13 @@ class Offer(Settings):
     text: str = Field("", max_length=200, description="what the customer is told")
 
 
+class QuietHours(Settings):
+    """Hours of the shop's clock in which nothing is sent; over midnight where the first is later than the second."""
+
+    from_hour: int = Field(ge=0, le=23)
+    to_hour: int = Field(ge=0, le=24)
+
+
 class Channel(Settings):
     id: str = Name
     cost_cents: int = Field(ge=0, description="cost of one message")
@@ -136,6 +143,7 @@ class Channel(Settings):
     window_capacity: dict[str, Annotated[int, Field(ge=0)]] = Field(
         {}, description="send window -> messages that the channel carries in it; others only share capacity_per_night"
     )
+    quiet_hours: QuietHours | None = Field(None, description="when nothing may be sent; none by default")
     default_consent: bool = Field(
         False, description="may be used until a customer unsubscribes; opt-in channels say false"
     )

@@ -424,6 +424,7 @@ _ALL = [
             C.DISCOUNT_PERCENT: BIGINT,
             C.CHANNEL: STRING,
             C.SEND_WINDOW: STRING,
+            C.SEND_HOUR: BIGINT,
             C.FREQUENCY: BIGINT,
             C.CREATIVE_STYLE: STRING,
             C.COST_CENTS: BIGINT,

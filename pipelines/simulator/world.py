@@ -56,7 +56,7 @@ def _build(simulator: Simulator, timezone: str) -> World:
             first,
             opening(simulator.seed, simulator.shocks),
             simulator.price_changes_percent,
-        ),  # fmt: skip
+        ),
         customers=build_customers(simulator.seed, simulator.customers),
         shocks=simulator.shocks,
     )

@@ -1,4 +1,5 @@
-"""Candidate strategies: every offer x channel x send window x frequency x creative style that the shop's rules leave.
+"""Candidate strategies: every offer x channel x send window x frequency x creative style that the shop's rules and the
+channels' quiet hours leave.
 
 A candidate's id, such as `email.save10.evening.x1.warm`, stays the same for as long as its parts do.
 """
@@ -12,6 +13,7 @@ import numpy as np
 from pipelines.core.errors import ConfigError
 from pipelines.core.shop import Arm as ExperimentArm
 from pipelines.core.shop import Rule, Strategy
+from pipelines.strategy.placement import open_hours
 
 NOTHING = "none"  # the strategy id of a customer who gets nothing
 
@@ -71,6 +73,8 @@ def candidates(strategy: Strategy) -> list[Candidate]:
             message_cost_cents=channel.cost_cents * frequency,
             discount_share=frequency * strategy.redemption_percent / 100 * offer.discount_percent / 100,
         )
+        if not open_hours(window, channel.quiet_hours).any():
+            continue
         if not any(_forbids(rule, candidate) for rule in strategy.forbid):
             found.append(candidate)
     for experiment in strategy.experiments:

@@ -17,6 +17,8 @@ from typing import Final
 
 import numpy as np
 
+from pipelines.core.shop import QuietHours, SendWindow
+
 HOURS: Final = 24
 ATTENTION_HOURS: Final = 5  # a message is seen by those who come within these hours, its own included
 _CONCENTRATIONS: Final = 2.0 ** np.arange(0, 11)
@@ -67,6 +69,37 @@ def fit_hours(counts: HourCounts) -> HourModel:
     p_click = _own_answers(p_click, counts)
     visits = own.sum(axis=1)
     return HourModel(p_click, visits / (visits + to_segment), slope, to_shop, to_segment)
+
+
+def open_hours(window: SendWindow, silent: QuietHours | None) -> np.ndarray:
+    """(24,) bool: the hours of a send window in which a message may go out."""
+    hours = np.arange(HOURS)
+    inside = (hours >= window.from_hour) & (hours < window.to_hour)
+    return inside & ~quiet(silent.from_hour, silent.to_hour) if silent else inside
+
+
+def marginal_values(profit_cents: np.ndarray, frequency: np.ndarray) -> list[dict[str, float]]:
+    """What one step more of messages per customer is worth, beside the best with fewer; one dict per step.
+
+    profit_cents: (n, s) over sending nothing, not finite where not scored; frequency: (s,). `marginal_cents` is the mean
+    over all n customers of the best profit with exactly so many messages less the best with fewer, nothing included;
+    `worth_it_share` the share of customers for whom it is above 0. Limits and caps play no part.
+    """
+    scored = np.where(np.isfinite(profit_cents), profit_cents, -np.inf)
+    told = []
+    for step in sorted(set(frequency.tolist())):
+        with_it = scored[:, frequency == step].max(axis=1, initial=-np.inf)
+        fewer = scored[:, frequency < step].max(axis=1, initial=0.0)
+        gain = (with_it - fewer)[np.isfinite(with_it)].astype(np.float64)
+        if len(gain):
+            told.append(
+                {
+                    "frequency": int(step),
+                    "marginal_cents": round(float(gain.mean()), 4),
+                    "worth_it_share": round(float((gain > 0).mean()), 4),
+                }
+            )
+    return told
 
 
 def quiet(from_hour: int, to_hour: int) -> np.ndarray:

@@ -48,6 +48,7 @@ GOOD: dict[str, Any] = {
     C.IS_HOLDOUT: lambda i: i % 3 == 0,
     C.STRATEGY_ID: lambda i: "none" if i % 3 == 0 else "save10/email/morning/1/plain",
     C.COST_CENTS: lambda i: 0 if i % 3 == 0 else 2,
+    C.SEND_HOUR: lambda i: -1 if i % 3 == 0 else 9,
     C.MODEL_NAME: lambda i: "" if i % 3 == 1 else "demo-effect",
     C.LOT_PROPENSITY: lambda i: None if i % 3 == 0 else 0.25,
     C.LOT_NOTHING_PROPENSITY: lambda i: 0.5,

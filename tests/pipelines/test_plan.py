@@ -353,6 +353,7 @@ def test_each_channel_has_a_file_and_together_they_are_the_plan(published: Calla
         assert float(line[C.PROPENSITY]) == row[C.PROPENSITY]  # every bit of it
         assert int(line["from_hour"]) == windows[line[C.SEND_WINDOW]].from_hour
         assert int(line["to_hour"]) == windows[line[C.SEND_WINDOW]].to_hour
+        assert int(line["from_hour"]) <= int(line[C.SEND_HOUR]) < int(line["to_hour"])
     for channel in DEMO.strategy.channels:
         keys = [line["user_key"] for line in read(folder / f"{channel.id}.csv")]
         assert keys == sorted(keys)
@@ -423,6 +424,7 @@ def test_a_plan_with_foreign_ids_is_not_exported(tmp_path: Path, column: str, va
         C.USER_KEY: key(1),
         C.STRATEGY_ID: "email.none.evening.x1.warm",
         C.CHANNEL: "email",
+        C.SEND_HOUR: 19,
         C.PROPENSITY: 0.5,
     }
     source = tmp_path / "plan.parquet"
@@ -437,7 +439,7 @@ def test_a_plan_with_foreign_ids_is_not_exported(tmp_path: Path, column: str, va
 def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     row = {C.USER_KEY: [key(1)], C.STRATEGY_ID: ["email.none.evening.x1.warm"], C.CHANNEL: ["email"]}
     source = tmp_path / "plan.parquet"
-    pq.write_table(pa.table({**row, C.PROPENSITY: [0.5]}), source)
+    pq.write_table(pa.table({**row, C.SEND_HOUR: [19], C.PROPENSITY: [0.5]}), source)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError) as caught:
         export(source, DEMO, NIGHT, tmp_path / "file" / "plan")

@@ -26,7 +26,7 @@ PUSH = Treatment(20, "push", 18, 21, 1, "warm")
 MAIL = Treatment(0, "email", 8, 11, 2, "plain")
 HEADER = (
     "user_key,strategy_id,offer,discount_percent,offer_text,channel,send_window,"
-    "from_hour,to_hour,frequency,creative_style,propensity"
+    "from_hour,to_hour,frequency,creative_style,send_hour,propensity"
 )
 
 
@@ -52,7 +52,8 @@ def write_plan(
             told = (
                 f"{t.discount_percent},Hello,{t.channel},w,{t.from_hour},{t.to_hour},{t.frequency},{t.creative_style}"
             )
-            lines.append(f"{key},s-{channel}-{t.discount_percent},o,{told},0.5")
+            hour = "" if t.send_hour is None else t.send_hour
+            lines.append(f"{key},s-{channel}-{t.discount_percent},o,{told},{hour},0.5")
         data = ("\n".join(lines) + "\n").encode()
         (folder / f"{channel}.csv").write_bytes(data)
         files[f"{channel}.csv"] = {"rows": len(planned), "sha256": hashlib.sha256(data).hexdigest()}
@@ -296,3 +297,16 @@ def test_a_plan_that_cannot_be_sent_is_refused(
     folder = write_plan(tmp_path / "plan", rows)
     with pytest.raises(LandingError, match=told):
         simulate(demo(), tmp_path / "landing", NIGHT, plan_on(folder), KEY)
+
+
+def test_a_given_hour_is_kept_to_and_met_by_those_who_come_around_it(tmp_path: Path) -> None:
+    shop = demo()
+    told = [Treatment(0, "email", 8, 20, send_hour=hour) for hour in (9, 19)]
+    truth = potential_outcomes(shop, NIGHT, ids(shop), [*told, Treatment(0, "email", 8, 20)])
+    early, late = truth.click[:, 1], truth.click[:, 2]
+    assert (early > late).mean() > 0.1
+    assert (late > early).mean() > 0.1
+    assert told[0].attention[1] - told[0].attention[0] == 14  # as long as a whole window's
+    folder = write_plan(tmp_path / "plan", {"email": [("a" * 64, Treatment(0, "email", 8, 11, send_hour=11))]})
+    with pytest.raises(LandingError, match="send_hour outside its window"):
+        simulate(shop, tmp_path / "landing", NIGHT, plan_on(folder), KEY)

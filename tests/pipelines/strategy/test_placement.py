@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.strategy.placement import ATTENTION_HOURS, HOURS, HourCounts, fit_hours, quiet
+from pipelines.strategy.placement import ATTENTION_HOURS, HOURS, HourCounts, fit_hours, marginal_values, quiet
 
 ALL = np.ones((1, HOURS), dtype=bool)
 
@@ -109,3 +109,12 @@ def test_probabilities_lie_between_0_and_1_and_a_best_hour_is_an_allowed_one(n: 
     hour = model.best_hour(np.arange(n), allowed)
     assert (hour[allowed.any(axis=1)] >= 0).all()
     assert all(allowed[i, h] for i, h in enumerate(hour.tolist()) if h >= 0)
+
+
+def test_one_message_more_is_worth_what_it_brings_beyond_the_best_with_fewer() -> None:
+    profit = np.array([[1.0, 3.0, 2.0], [2.0, -1.0, 5.0], [-1.0, -2.0, np.nan]], dtype=np.float32)
+    told = marginal_values(profit, np.array([1, 1, 2]))
+    assert told == [
+        {"frequency": 1, "marginal_cents": pytest.approx((3 + 2 - 1) / 3, abs=1e-4), "worth_it_share": 0.6667},
+        {"frequency": 2, "marginal_cents": pytest.approx((2 - 3 + 5 - 2) / 2), "worth_it_share": 0.5},
+    ]
