@@ -77,9 +77,10 @@ class Comparing:
 
     def night(self, plan: Planned, values: np.ndarray, known: np.ndarray, segments: dict[int, str]) -> None:
         """Adds one plan and what its customers did, `values` (n, N_VALUES); `known` (n, c) before the plan."""
-        new = plan.user[self._segment[plan.user] == ""]
-        at = {user: i for i, user in enumerate(plan.user.tolist())}
-        self._segment[new] = [segments.get(int(plan.segment[at[user]]), "") for user in new.tolist()]
+        ids, place = np.unique(plan.segment, return_inverse=True)
+        names = np.array([segments.get(one, "") for one in ids.tolist()], dtype=object)[place]
+        new = self._segment[plan.user] == ""
+        self._segment[plan.user[new]] = names[new]
         share = self.shop.strategy.holdout_percent / 100
         if 0 < share < 1 or plan.is_holdout.any():
             shares = (share, 1 - share) if 0 < share < 1 else None
@@ -94,10 +95,11 @@ class Comparing:
             tally.look()
 
     def _declared(self, plan: Planned, values: np.ndarray, known: np.ndarray) -> None:
-        parts = [dict(part.split("=") for part in text.split(";") if part) for text in plan.arms]
+        texts, place = np.unique(plan.arms, return_inverse=True)
+        parts = [dict(part.split("=") for part in text.split(";") if part) for text in texts]
         for experiment in self.shop.strategy.experiments:
             names = {arm.id: k for k, arm in enumerate(experiment.arms)}
-            arm = np.array([names.get(part.get(experiment.id, ""), -1) for part in parts], dtype=np.int64)
+            arm = np.array([names.get(part.get(experiment.id, ""), -1) for part in parts], dtype=np.int64)[place]
             if (arm >= 0).any():
                 self._assigned(
                     experiment.id, "An experiment of the shop: its arms restrict what their customers may be sent.",

@@ -40,7 +40,7 @@ ANOMALIES: Final = {
     "treated_without_delivery": "planned messages were never told as sent, bounced or skipped; their customers stay in their arm",
     "not_delivered": "planned messages bounced or were skipped; their customers stay in their arm",
     "unplanned_deliveries": "messages were delivered that the plan did not name; their customers stay in their arm",
-    "holdout_contacted": "messages were delivered to customers of the holdout; they stay in the holdout, so its difference is told too small",
+    "holdout_contacted": "messages were delivered to customers of the holdout; they stay in it, so its difference is told too small",
     "two_arms": "customers changed their arm; they stay in that of their first night",
     "propensity_missing": "customer-nights have no usable lot propensity; the comparisons by lot leave them out",
     "returns": "purchases have a negative price or quantity; they count as returns and lower the spend",
@@ -171,7 +171,7 @@ class Living:
     def __init__(self, shop: Shop, store: Store, keys: "pa.Array", last: date, anomalies: Anomalies) -> None:
         self.shop, self.store, self.keys, self.last, self.anomalies = shop, store, keys, last, anomalies
         self._told: dict[tuple[str, date], Any] = {}
-        self._outcomes: set[str] = set()
+        self._outcomes: dict[str, date] = {}  # answers of the nights looked back on, by id
 
     def night(self, night: date, plan: Planned) -> np.ndarray:
         """(n, N_VALUES) of the night on which `plan` was lived; all 0 for who did nothing, NIGHTS left at 0."""
@@ -295,13 +295,19 @@ class Living:
         import pyarrow.compute as pc
 
         ids = told[C.OUTCOME_ID].to_pylist()
-        self.anomalies.add("outcomes_twice", len(ids) - len(set(ids) - self._outcomes))
-        self._outcomes |= set(ids)
+        oldest = self._oldest(arrival)
+        self._outcomes = {one: when for one, when in self._outcomes.items() if when >= oldest}
+        self.anomalies.add("outcomes_twice", len(ids) - len(set(ids) - self._outcomes.keys()))
+        self._outcomes |= dict.fromkeys(ids, arrival)
         back = [arrival - timedelta(days=n) for n in range(self.shop.cleaning.late_nights + 1)]
         known = [rows[C.DELIVERY_ID] for n in back if (rows := self._arrived("deliveries", n)) is not None]
         value_set = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
         is_known = pc.is_in(told[C.DELIVERY_ID], value_set=value_set)
         self.anomalies.add("outcomes_unmatched", len(told) - (pc.sum(is_known).as_py() or 0))
+
+    def _oldest(self, arrival: date) -> date:
+        """The first night whose feeds may still be asked for: what is late by as much as allowed, told as late again."""
+        return arrival - timedelta(days=2 * self.shop.cleaning.late_nights + 1)
 
     def _arrivals(self, night: date) -> list[date]:
         """Nights whose feeds may tell of `night`, as far as they were known at the end of the last."""
@@ -314,7 +320,7 @@ class Living:
         import pyarrow.compute as pc
 
         if (feed, arrival) not in self._told:
-            oldest = arrival - timedelta(days=2 * self.shop.cleaning.late_nights + 1)
+            oldest = self._oldest(arrival)
             self._told = {key: rows for key, rows in self._told.items() if key[1] >= oldest}
             if feed == "outcomes":
                 rows = read(self.store, feed, [arrival], C.OUTCOME_ID, C.DELIVERY_ID, C.USER_KEY, C.OUTCOME)

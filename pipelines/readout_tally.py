@@ -71,6 +71,7 @@ class Tally:
     n_nights: int = 0
     n_drawn: int = 0  # rows that a lot was drawn for
     rho: dict[tuple[int, str], float] = field(default_factory=dict)
+    is_added_to: bool = False  # since the last look
 
     def __post_init__(self) -> None:
         k, n = len(self.arms), self.n_customers
@@ -89,10 +90,14 @@ class Tally:
             np.add.at(self.covariates[k], mine, by[:, None] * known[mine])
             self.weights[k] += by.sum(), (by * (by - 1)).sum(), (by**2).sum()
         self.n_drawn += len(user)
+        self.is_added_to = True
 
     def look(self) -> None:
         """Ends a night: what has enough data for the first time starts its sequence of looks."""
+        if not self.is_added_to:
+            return
         self.n_nights += 1
+        self.is_added_to = False
         for k in range(1, len(self.arms)):
             for metric in METRICS:
                 if (k, metric.name) not in self.rho and self._is_ready(k, metric):

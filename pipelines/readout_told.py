@@ -70,7 +70,7 @@ def _p(tally: Tally, k: int, metric: Metric, found: Difference) -> float:
 def _row(tally: Tally, k: int, metric: Metric, found: Difference, level: float) -> dict[str, Any]:
     rho = tally.rho.get((k, metric.name))
     half = math.nan if rho is None else float(half_width(found.std_error, rho, level))
-    is_known = not math.isnan(half)
+    is_known, has_error = not math.isnan(half), found.std_error > 0
     return {
         "arm": tally.arms[k],
         "control_arm": tally.arms[0],
@@ -86,9 +86,9 @@ def _row(tally: Tally, k: int, metric: Metric, found: Difference, level: float) 
         "effect_low": _number(found.effect - half),
         "effect_high": _number(found.effect + half),
         "std_error": _number(found.std_error if is_known else math.nan),
-        "variance_cut_share": _number(found.variance_cut if is_known else math.nan),
-        "smallest_effect": _number(smallest_detectable(found.std_error) if is_known else math.nan),
-        "smallest_unadjusted": _number(smallest_detectable(found.plain_error) if is_known else math.nan),
+        "variance_cut_share": _number(found.variance_cut if has_error else math.nan),
+        "smallest_effect": _number(smallest_detectable(found.std_error) if has_error else math.nan),
+        "smallest_unadjusted": _number(smallest_detectable(found.plain_error) if has_error else math.nan),
     }
 
 

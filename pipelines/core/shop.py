@@ -12,6 +12,7 @@ from pipelines.core.pricing import Pricing
 from pipelines.core.settings import Settings
 from pipelines.core.tables import BIGINT, DOUBLE, EVENT_TYPES, STRING, TABLES
 
+READ_OUT_ALWAYS = ("holdout", "message", "offers", "channels", "choice")  # comparisons that every plan allows
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,62}$", description="lower-case letters, digits, '-' and '_'")
 
 
@@ -245,6 +246,8 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _order(self) -> "Experiment":
+        if self.id in READ_OUT_ALWAYS:
+            raise ValueError(f"'{self.id}' is a comparison that is always read out; give the experiment another id")
         if self.last_night and self.first_night > self.last_night:
             raise ValueError("first_night is after last_night")
         ids = [arm.id for arm in self.arms]
@@ -378,11 +381,11 @@ class Models(Settings):
 
 
 class Readout(Settings):
-    """What experiments may cost, and when their arms count as alike."""
+    """What an arm may cost, per 1,000 customers and nights, before it is called harmful whatever it earns."""
 
-    max_more_complaints: float = Field(1, ge=0, description="per 1,000 customer-nights that an arm may have more")
-    max_more_unsubscribes: float = Field(2, ge=0, description="per 1,000 customer-nights that an arm may have more")
-    max_more_returns: float = Field(2, ge=0, description="per 1,000 customer-nights that an arm may have more")
+    max_more_complaints: float = Field(3, ge=0, description="more than the control; providers of mail act from 0.3% on")
+    max_more_unsubscribes: float = Field(5, ge=0, description="more than the control")
+    max_more_returns: float = Field(5, ge=0, description="more customers with a return than in the control")
 
 
 class Fairness(Settings):

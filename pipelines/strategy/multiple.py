@@ -8,6 +8,7 @@ import numpy as np
 
 LEVEL: Final = 0.05
 POWER: Final = 0.8
+_SPREADS: Final = 200
 
 
 def holm(p_values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -33,35 +34,35 @@ def holm(p_values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.nda
 class Shrunk:
     """Effects of segments, each drawn towards their common mean by as much as its own data leave open."""
 
-    effect: np.ndarray  # (k,)
-    std_error: np.ndarray  # (k,) of the posterior, the common mean's own error included
-    mean: float
+    effect: np.ndarray  # (k,) posterior means
+    std_error: np.ndarray  # (k,) posterior standard deviations
+    mean: float  # of the segments
     spread: float  # standard deviation between segments beyond chance
 
 
 def shrink(effect: np.ndarray, std_error: np.ndarray) -> Shrunk:
-    """Empirical Bayes with normal effects (Efron and Morris 1975); the spread by DerSimonian and Laird 1986."""
+    """Normal effects around a common mean (Efron and Morris 1975), both (k,), errors above 0.
+
+    The spread between segments is not plugged in as one number, which with few segments makes intervals too narrow, but
+    averaged over by how likely each value is, all the same beforehand (Gelman 2006).
+    """
     variance = np.square(std_error)
-    weight = 1 / variance
-    fixed = float((weight * effect).sum() / weight.sum())
-    heterogeneity = float((weight * (effect - fixed) ** 2).sum())
-    freedom = weight.sum() - (weight**2).sum() / weight.sum()
-    between = max(0.0, (heterogeneity - (len(effect) - 1)) / float(freedom)) if len(effect) > 1 else 0.0
-    weight = 1 / (variance + between)
-    mean = float((weight * effect).sum() / weight.sum())
+    top = 2 * float(np.ptp(effect)) + float(std_error.min())
+    between = np.square(np.linspace(0, top, _SPREADS))[:, None]
+    weight = 1 / (variance + between)  # (spreads, k)
+    total = weight.sum(axis=1)
+    mean = (weight * effect).sum(axis=1) / total
+    fit = np.log(weight).sum(axis=1) - np.log(total) - (weight * (effect - mean[:, None]) ** 2).sum(axis=1)
+    chance = np.exp((fit - fit.max()) / 2)
+    chance /= chance.sum()
     own = between / (between + variance)  # how much of the segment's own estimate is kept
-    posterior = own * variance + (1 - own) ** 2 / weight.sum()
-    return Shrunk(mean + own * (effect - mean), np.sqrt(posterior), mean, float(np.sqrt(between)))
+    inside = mean[:, None] + own * (effect - mean[:, None])
+    scatter = own * variance + (1 - own) ** 2 / total[:, None]
+    drawn = chance @ inside
+    error = np.sqrt(chance @ (scatter + (inside - drawn) ** 2))
+    return Shrunk(drawn, error, float(chance @ mean), float(chance @ np.sqrt(between[:, 0])))
 
 
 def smallest_detectable(std_error: float, level: float = LEVEL, power: float = POWER) -> float:
     """The smallest true difference that a single two-sided test at `level` finds with chance `power`."""
     return (NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)) * std_error
-
-
-def planned_error(n: float, share: float, variance: float, explained: float = 0.0) -> float:
-    """Standard error of a difference before any data: n customers, `share` of them in one arm, a mean with this variance
-    per customer of which covariates explain the share `explained`."""
-    if not 0 < share < 1 or n <= 0:
-        raise ValueError(f"expected customers and a share between 0 and 1, found {n} and {share}")
-    return float(np.sqrt(variance * (1 - explained) / (n * share * (1 - share))))

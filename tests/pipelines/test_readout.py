@@ -26,10 +26,21 @@ def told(finished: Any) -> Any:
 def test_the_newest_night_is_read_out_with_the_numbers_of_its_report(told: Any, finished: Any) -> None:
     report = finished.folder / "reports" / "nightly_report" / f"night={THIRD}"
     numbers = json.loads((report / "report.json").read_text())
-    assert set(told) == {"shop", "night", "answers", "effect"}
+    assert set(told) == {"shop", "night", "answers", "effect", "period", "experiments", "anomalies", "notes", "table"}
     assert (told["shop"], told["night"]) == ("tiny", THIRD)
     assert told["answers"] == numbers["measured"]["answers"]
     assert told["effect"] == numbers["measured"]["effect"]
+    assert told["experiments"] == numbers["experiments"]["experiments"]
+    assert told["anomalies"] == numbers["experiments"]["anomalies"]
+
+
+def test_the_holdout_is_read_out_and_every_verdict_is_a_sentence(told: Any) -> None:
+    holdout = told["experiments"][0]
+    assert holdout["experiment"] == "holdout"
+    for verdict in (verdict for one in told["experiments"] for verdict in one["verdicts"]):
+        assert verdict["text"].startswith(
+            ("no verdict", "stopped", "stop ", f"{verdict['arm']} beat", f"{verdict['arm']} lost")
+        )
 
 
 def test_answers_are_counts_with_intervals_around_their_rates(told: Any) -> None:
@@ -51,10 +62,22 @@ def test_a_person_reads_tables_of_the_same_numbers(told: Any, finished: Any) -> 
     assert "holdout" in done.out
 
 
-def test_nothing_is_written(finished: Any) -> None:
+def test_only_its_own_table_is_written_and_again_the_same_bytes(told: Any, finished: Any) -> None:
     before = finished.published()
-    assert finished.warm("readout", "--shop", "tiny").code == 0
+    assert finished.warm("readout", "--shop", "tiny", "--json").json["table"] == told["table"]
     assert finished.published() == before
+    folder = finished.folder / "decisions" / "experiment_readout" / f"night={THIRD}"
+    manifest = json.loads((folder / "_manifest.json").read_text())
+    assert manifest["rows"] == told["table"]["rows"] == sum(len(one["readings"]) for one in told["experiments"]) > 0
+    assert manifest["audit"]["success"]
+
+
+def test_a_report_is_the_same_page_whether_or_not_its_night_was_read_out(told: Any, finished: Any) -> None:
+    page = finished.folder / "reports" / "nightly_report" / f"night={THIRD}" / "report.html"
+    before = page.read_bytes()
+    done = finished.warm("night", "--shop", "tiny", "--date", THIRD, "--force")
+    assert done.code == 0, done.err
+    assert page.read_bytes() == before
 
 
 def test_before_the_first_night_one_line_says_what_to_run(market: Any) -> None:
