@@ -2,7 +2,7 @@
 
 By the bound of the relaxation (knapsack.py), which the plan itself reaches to within its gap: concave in the budget, its
 slope the budget's price. A cut that was found for one budget holds for all, so each further budget costs a few passes.
-Lots stay as they are tonight.
+Lots cost what they cost tonight, or what their share of a smaller budget is.
 """
 
 from dataclasses import dataclass, replace
@@ -45,8 +45,8 @@ def budget_curve(posed: Posed, budget_cents: int, cuts: list[Cut]) -> list[Point
         budgets |= {round(share * used) for share in SHARES if share <= 1}
     points = []
     for budget in sorted(budgets - {0}):
-        left = (budget_cents if kept is None else kept) + budget - budget_cents
-        asked = replace(problem, budget=max(left - posed.share * drawn, 0.0) / rest)
+        left = max((budget_cents if kept is None else kept) + budget - budget_cents, 0.0)
+        asked = replace(problem, budget=(left - posed.share * min(drawn, left)) / rest)
         dual = minimise(asked, cuts, free, close=_CLOSE, floor=floor)
         if dual.least >= floor:
             points.append(Point(budget, round(rest * dual.least, 2), round(float(dual.prices[0]), 6)))

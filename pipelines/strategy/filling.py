@@ -17,7 +17,7 @@ _MAX_FILLS = 30
 _FEW = 64  # customers moved together where every move loses something
 _MAX_REPAIRS = 40
 _MANY = 1 << 16  # customers looked at together when moved one by one
-_KEPT = 1e-9  # of a limit: as good as kept
+KEPT = 1e-9  # of a limit from below: as good as kept, as adding up its parts in another order may change so much
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def repaired(problem: Problem, option: np.ndarray, prices: np.ndarray, tie: np.n
     A limit is mended by moves that break no other as far as there are any, then by others, whose damage is mended next.
     """
     limits = problem.limits
-    size = np.where(np.isfinite(limits), np.maximum(np.abs(limits), 1.0), 1.0)
+    size = size_of(limits)
     is_hard = _holds_with_nothing(problem)
     best, least = option, np.inf
     for _ in range(_MAX_REPAIRS):
@@ -93,7 +93,8 @@ def repaired(problem: Problem, option: np.ndarray, prices: np.ndarray, tie: np.n
         broken = np.maximum(over, 0).sum() + 1e6 * np.maximum(over[is_hard], 0).sum()
         if broken < least:
             best, least = option, broken
-        if over.max() <= _KEPT:
+        over = np.where(is_hard | (over > KEPT), over, 0.0)
+        if over.max() <= 0:
             return option
         worst = int(over.argmax())
         for is_guarded in (True, False):
@@ -104,8 +105,13 @@ def repaired(problem: Problem, option: np.ndarray, prices: np.ndarray, tie: np.n
             break
         option = moved
     for limit in np.flatnonzero(is_hard).tolist():
-        best = _mended(problem, best, prices, limit, tie, np.where(is_hard, limits, np.inf))
+        best = _without_some(problem, best, prices, limit, tie)
     return best
+
+
+def size_of(limits: np.ndarray) -> np.ndarray:
+    """(k,): what breaking a limit is measured by."""
+    return np.where(np.isfinite(limits), np.maximum(np.abs(limits), 1.0), 1.0)
 
 
 def _holds_with_nothing(problem: Problem) -> np.ndarray:
@@ -117,6 +123,18 @@ def _holds_with_nothing(problem: Problem) -> np.ndarray:
         hard[n_own:] = (more.rate.min(axis=(1, 2), initial=0) >= 0) & (more.of_cost.min(axis=1, initial=0) >= 0)
         hard[n_own:] &= more.most >= 0
     return hard
+
+
+def _without_some(problem: Problem, option: np.ndarray, prices: np.ndarray, limit: int, tie: np.ndarray) -> np.ndarray:
+    """(n,): the choice without those who earn least per unit of `limit`, until it holds."""
+    excess = problem.totals(option)[1][limit] - problem.limits[limit]
+    used = problem.use_of(np.arange(len(option)), option)[:, limit]
+    users = np.flatnonzero(used > 0)
+    users = users[np.lexsort((tie[users], _now(problem, option, prices).net[users] / used[users]))]
+    n_out = int(np.searchsorted(np.cumsum(used[users]), excess * (1 + KEPT))) + 1 if excess > 0 else 0
+    result = option.copy()
+    result[users[:n_out]] = -1
+    return result
 
 
 def _mended(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.strategy.dual import Cut, Dual, minimise
-from pipelines.strategy.filling import filled, repaired, within_limits
+from pipelines.strategy.filling import KEPT, filled, repaired, size_of, within_limits
 from pipelines.strategy.problem import Linear, Problem, bound_at, least_worth, pick
 
 __all__ = ["Choice", "Linear", "Problem", "solve"]
@@ -72,7 +72,8 @@ def solve(problem: Problem, tie: np.ndarray, cuts: list[Cut] | None = None) -> C
 
 def _choice(problem: Problem, option: np.ndarray, bound: float, prices: np.ndarray) -> Choice:
     value, use = problem.totals(option)
-    return Choice(option, value, bound, prices, np.maximum(use - problem.limits, 0))
+    over = use - problem.limits
+    return Choice(option, value, bound, prices, np.where(over > KEPT * size_of(problem.limits), over, 0.0))
 
 
 def _dealt(problem: Problem, dual: Dual, tie: np.ndarray) -> np.ndarray:
