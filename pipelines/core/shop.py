@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.core.columns import Columns as C
+from pipelines.core.fairness import Fairness
 from pipelines.core.settings import Settings
-from pipelines.core.tables import BIGINT, DOUBLE, EVENT_TYPES, STRING, TABLES
+from pipelines.core.tables import EVENT_TYPES
 
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,62}$", description="lower-case letters, digits, '-' and '_'")
 
@@ -231,31 +231,6 @@ class Models(Settings):
     max_seconds_per_row: float = Field(0.01, gt=0, description="a slower model is not promoted")
     max_model_mb: float = Field(1_000, gt=0, description="a larger model is not promoted")
     max_data_age_nights: int = Field(35, ge=1, description="a model whose data ends earlier is not promoted")
-
-
-class Fairness(Settings):
-    """Gaps between groups of customers in what a plan gives to those it could reach. A bound that is crossed by more than
-    chance stops the plan; without one the report tells the gap."""
-
-    column: str = Field(
-        "segment_name", description="segment_name or a column of user_profiles; numbers are cut at their median"
-    )
-    max_treated_gap: float | None = Field(None, ge=0, le=1, description="share of customers who are sent something")
-    max_discount_percent_gap: float | None = Field(None, ge=0, description="mean discount, percentage points")
-    max_cost_cents_gap: float | None = Field(None, ge=0, description="mean cost of messages")
-    max_profit_cents_gap: float | None = Field(None, ge=0, description="mean profit expected of what is sent")
-
-    @field_validator("column")
-    @classmethod
-    def _groups(cls, value: str) -> str:
-        allowed = [
-            C.SEGMENT_NAME,
-            *(name for name, kind in TABLES["user_profiles"].columns.items() if kind in (STRING, BIGINT, DOUBLE)),
-        ]
-        allowed.remove(C.USER_KEY)
-        if value not in allowed:
-            raise ValueError(f"no column that customers can be grouped by; allowed are {', '.join(allowed)}")
-        return value
 
 
 class Retention(Settings):
