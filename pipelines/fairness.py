@@ -15,10 +15,11 @@ import numpy as np
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import AuditError, NoDataError
-from pipelines.core.shop import Fairness, Shop
+from pipelines.core.fairness import Fairness
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.strategy.candidates import NOTHING
-from pipelines.strategy.fairness import Gap, group_means, groups_of_numbers, groups_of_texts, widest_gap
+from pipelines.strategy.fairness import Gap, group_means, groups_by, widest_gap
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +75,7 @@ def measure(night: date, shop: Shop, store: Store, plan: Path) -> dict[str, Any]
 
 
 def groups_of(night: date, column: str, store: Store, keys: "pa.ChunkedArray") -> np.ndarray:
-    """(n,) the group of each customer: of texts and truths the value, of numbers up to the median or above.
+    """(n,) the group of each customer: by its value of the column (strategy/fairness.py).
 
     Raises NoDataError where the night lacks the table.
     """
@@ -90,9 +91,7 @@ def groups_of(night: date, column: str, store: Store, keys: "pa.ChunkedArray") -
         )
     rows = pa.concat_tables(pq.ParquetFile(file).read(columns=[C.USER_KEY, column]) for file in files)
     found = rows[column].take(pc.index_in(keys, value_set=rows[C.USER_KEY].combine_chunks()))
-    if pa.types.is_integer(found.type) or pa.types.is_floating(found.type):
-        return groups_of_numbers(column, pc.cast(found, pa.float64()).to_numpy())
-    return groups_of_texts(found.to_pylist())
+    return groups_by(column, found.combine_chunks())
 
 
 def _bounds(fairness: Fairness) -> Mapping[str, float | None]:

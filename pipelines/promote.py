@@ -97,7 +97,8 @@ def rollback(task: str, context: Context) -> dict[str, str]:
 
 
 def judged_findings(found: dict[str, Any], models: Models, *, tie_is_enough: bool = False) -> list[Finding]:
-    """What the result of training.judge says about the challenger: metric, calibration, segments, latency, size."""
+    """What the result of training.judge says about the challenger: metric, calibration, segments, latency, size and, where
+    the shop has a bound on it, fairness."""
 
     def interval(told: dict[str, Any]) -> Interval:
         return Interval.from_dict(told)
@@ -124,6 +125,7 @@ def judged_findings(found: dict[str, Any], models: Models, *, tie_is_enough: boo
             f"{seconds:.2g} s a row, at most {models.max_seconds_per_row:g} (max_seconds_per_row)",
         ),
         Finding("size", size <= models.max_model_mb, f"{size:.3g} MB, at most {models.max_model_mb:g} (max_model_mb)"),
+        *([Finding(**found["fairness"])] if "fairness" in found else []),
     ]
 
 

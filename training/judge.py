@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError
+from pipelines.core.fairness import Fairness
 from pipelines.core.registry import BASELINE_FOLDER, Registry
 from pipelines.core.shop import Shop
-from pipelines.strategy.judgement import MIN_SEGMENT_CUSTOMERS, Interval, Metric, resampled, segment_level
+from pipelines.strategy.fairness import groups_by, judge_preferences, preferred
+from pipelines.strategy.judgement import MIN_SEGMENT_CUSTOMERS, Finding, Interval, Metric, resampled, segment_level
 from training.card import card
 from training.job import run_job
 from training.reading import Reading
@@ -89,7 +92,7 @@ def _told(values: Mapping[str, Mapping[str, np.ndarray]], who: str, level: float
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """Keys of `compare`, `speed` per model {seconds_per_row, size_mb} and the `card`. Raises RegistryError, NoDataError."""
+    """Keys of `compare` and `fairness`, `speed` per model {seconds_per_row, size_mb} and the `card`. Raises RegistryError, NoDataError."""
     shop, task = Shop.model_validate(spec["shop"]), task_of(spec["task"])
     nights = tuple(date.fromisoformat(night) for night in spec["nights"])
     registry = Registry(shop.shop, Path(spec["root"]), spec["mlflow_uri"])
@@ -105,7 +108,24 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         predicted[name], speed[name] = timed(task.load(folder), examples.rows)
         speed[name]["size_mb"] = size_mb(folder)
     found = compare(task, examples, predicted)
+    found |= fairness(shop.fairness, examples, predicted)
     return found | {"speed": speed, "card": card(task, challenger.tags, found, f"judged nights {_span(nights)}", speed)}
+
+
+def fairness(rules: Fairness, examples: Examples, predicted: Mapping[str, pa.Table]) -> dict[str, Any]:
+    """{"fairness": {check, passed, text}}: whether the challenger prefers some group of customers, among those who were sent
+    something by lot. Nothing for a task without lifts and for a shop without a bound on who is treated."""
+    bound = rules.max_treated_gap
+    if bound is None or any(C.LIFT_SPEND_CENTS not in table.schema.names for table in predicted.values()):
+        return {}
+    if rules.column not in examples.rows.schema.names:
+        text = f"not judged here: models do not see {rules.column}; each plan is held against its bound"
+        return {"fairness": vars(Finding("fairness", True, text))}
+    sent = examples.rows[C.FREQUENCY].to_numpy() > 0
+    group = groups_by(rules.column, examples.rows[rules.column].combine_chunks())[sent]
+    chosen = {who: preferred(table[C.LIFT_SPEND_CENTS].to_numpy()[sent]) for who, table in predicted.items()}
+    found = judge_preferences(rules.column, group, examples.customer[sent], chosen[CHALLENGER], chosen[CHAMPION], bound)
+    return {"fairness": vars(found)}
 
 
 def timed(model: Model, rows: pa.Table) -> tuple[pa.Table, dict[str, float]]:

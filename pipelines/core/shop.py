@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.core.columns import Columns as C
+from pipelines.core.fairness import Fairness
 from pipelines.core.pricing import Pricing
 from pipelines.core.settings import Settings
-from pipelines.core.tables import BIGINT, DOUBLE, EVENT_TYPES, STRING, TABLES
+from pipelines.core.tables import EVENT_TYPES
 
 READ_OUT_ALWAYS = ("holdout", "message", "offers", "channels", "choice")  # comparisons that every plan allows
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,62}$", description="lower-case letters, digits, '-' and '_'")
@@ -386,31 +386,6 @@ class Readout(Settings):
     max_more_complaints: float = Field(3, ge=0, description="more than the control; providers of mail act from 0.3% on")
     max_more_unsubscribes: float = Field(5, ge=0, description="more than the control")
     max_more_returns: float = Field(5, ge=0, description="more customers with a return than in the control")
-
-
-class Fairness(Settings):
-    """Gaps between groups of customers in what a plan gives to those it could reach. A bound that is crossed by more than
-    chance stops the plan; without one the report tells the gap."""
-
-    column: str = Field(
-        "segment_name", description="segment_name or a column of user_profiles; numbers are cut at their median"
-    )
-    max_treated_gap: float | None = Field(None, ge=0, le=1, description="share of customers who are sent something")
-    max_discount_percent_gap: float | None = Field(None, ge=0, description="mean discount, percentage points")
-    max_cost_cents_gap: float | None = Field(None, ge=0, description="mean cost of messages")
-    max_profit_cents_gap: float | None = Field(None, ge=0, description="mean profit expected of what is sent")
-
-    @field_validator("column")
-    @classmethod
-    def _groups(cls, value: str) -> str:
-        allowed = [
-            C.SEGMENT_NAME,
-            *(name for name, kind in TABLES["user_profiles"].columns.items() if kind in (STRING, BIGINT, DOUBLE)),
-        ]
-        allowed.remove(C.USER_KEY)
-        if value not in allowed:
-            raise ValueError(f"no column that customers can be grouped by; allowed are {', '.join(allowed)}")
-        return value
 
 
 class Retention(Settings):

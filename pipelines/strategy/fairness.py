@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import nan, sqrt
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from pipelines.strategy.judgement import LEVEL, MIN_SEGMENT_CUSTOMERS, Interval
+from pipelines.strategy.judgement import LEVEL, MIN_SEGMENT_CUSTOMERS, Finding, Interval, Metric, resampled
 
 UNKNOWN, OTHER = "unknown", "other"
 _MAX_GROUPS: Final = 12
@@ -49,17 +49,25 @@ class Gap:
         return self.difference.low > bound
 
 
-def groups_of_texts(values: list[str | None]) -> np.ndarray:
-    """(n,) names of groups: the most frequent texts each, all rarer ones together, missing ones apart."""
-    texts = np.array([UNKNOWN if value is None else value for value in values], dtype=object)
+def groups_by(name: str, values: Any) -> np.ndarray:
+    """(n,) names of groups of a pyarrow Array: numbers up to their median and above it; of texts the most frequent
+    each, all rarer ones together. What is missing is a group of its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        return _groups_of_numbers(name, pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False))
+    return _groups_of_texts(pc.fill_null(values, UNKNOWN).to_numpy(zero_copy_only=False))
+
+
+def _groups_of_texts(texts: np.ndarray) -> np.ndarray:
     names, place, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
     told = names != UNKNOWN
     kept = names[told][np.argsort(-counts[told], kind="stable")[:_MAX_GROUPS]]
     return np.where(np.isin(names, [*kept, UNKNOWN]), names, OTHER)[place].astype(object)
 
 
-def groups_of_numbers(name: str, values: np.ndarray) -> np.ndarray:
-    """(n,) names of groups: up to the median and above it; NaN: missing. All alike is one group."""
+def _groups_of_numbers(name: str, values: np.ndarray) -> np.ndarray:
     known = values[~np.isnan(values)]
     middle = float(np.median(known)) if len(known) else nan
     found = np.where(values <= middle, f"{name} up to {middle:g}", f"{name} above {middle:g}").astype(object)
@@ -120,6 +128,51 @@ def difference_of_means(one: np.ndarray, other: np.ndarray, level: float = LEVEL
     freedom = total**2 / sum(error**2 / (len(part) - 1) for error, part in zip(errors, (one, other), strict=True))
     half = _t(level, freedom) * sqrt(total)
     return Interval(value, value - half, value + half)
+
+
+def preferred(lift: np.ndarray) -> np.ndarray:
+    """(n,) bool: the half of the largest lifts (n,), whom a plan with room for half of them would choose."""
+    return np.asarray(lift > np.median(lift))
+
+
+def judge_preferences(
+    column: str, group: np.ndarray, customer: np.ndarray, challenger: np.ndarray, champion: np.ndarray, bound: float
+) -> Finding:
+    """Refused if a model prefers one group to another by more than the bound and by more than the champion does, both
+    beyond chance.
+
+    group, customer (n,): whose rows they are; challenger, champion (n,) bool: whom each prefers. Customers are drawn
+    anew, intervals hold for all pairs of groups together.
+    """
+    names = [name for name in sorted(set(group.tolist())) if len(set(customer[group == name])) >= MIN_SEGMENT_CUSTOMERS]
+    metrics = {
+        f"{who} {name}": _share_of(group == name, chosen)
+        for who, chosen in (("challenger", challenger), ("champion", champion))
+        for name in names
+    }
+    drawn = resampled(metrics, customer)
+    pairs = list(combinations(names, 2))
+    level = 1 - (1 - LEVEL) / max(len(pairs), 1)
+    told, worse = [], []
+    for one, other in pairs:
+        gap, before = (drawn[f"{who} {one}"] - drawn[f"{who} {other}"] for who in ("challenger", "champion"))
+        first, second, sign = (one, other, 1) if gap[0] >= 0 else (other, one, -1)
+        wide, wider = Interval.of(sign * gap, level), Interval.of(sign * (gap - before), level)
+        text = f"'{first}' above '{second}' by {wide}, by {wider} more than the champion"
+        told.append((wide.value, text))
+        if wide.low > bound and wider.low > 0:
+            worse.append(text)
+    rest = max(told)[1] if told else f"fewer than two groups have {MIN_SEGMENT_CUSTOMERS} judged customers"
+    verdict = "prefers" if worse else "no clearly wider preference; widest"
+    return Finding("fairness", not worse, f"{verdict} by {column}, at most {bound:g}: {'; '.join(worse) or rest}")
+
+
+def _share_of(mine: np.ndarray, chosen: np.ndarray) -> Metric:
+    def share(weight: np.ndarray) -> np.ndarray:
+        counted = weight[..., mine]
+        return np.asarray((counted @ chosen[mine].astype(np.float64)) / np.maximum(counted.sum(axis=-1), 1e-12))
+
+    return share
 
 
 def _mean(values: np.ndarray, level: float) -> Interval:

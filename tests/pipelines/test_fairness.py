@@ -12,9 +12,10 @@ from pipelines import fairness, plan
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
 from pipelines.core.errors import AuditError, ConfigError, NoDataError
+from pipelines.core.fairness import Fairness
 from pipelines.core.machine import Machine
 from pipelines.core.settings import read_yaml
-from pipelines.core.shop import Fairness, Shop
+from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.stage import Context
 from pipelines.strategy.candidates import candidates

@@ -359,6 +359,41 @@ def test_the_page_needs_no_network_and_is_well_formed(store: Store, tmp_path: Pa
     assert tags.anchors <= tags.ids
 
 
+def test_groups_and_reasons_are_told_with_and_without_a_model(store: Store, tmp_path: Path) -> None:
+    with_everything(store)
+    share = {"value": 0.5, "low": 0.4, "high": 0.6}
+    means = {"treated": share, "discount_percent": share, "cost_cents": share}
+    small = {name: {"value": 0.5, "low": None, "high": None} for name in means}
+    gap = {"measure": "treated", "highest": "buyers", "lowest": EVIL, "difference": share, "ratio": 0.5, "bound": 0.3}
+    groups = [{"name": "buyers", "customers": 40, "means": means}, {"name": EVIL, "customers": 2, "means": small}]
+    fair = {"column": "segment_name", "customers": 42, "groups": groups, "gaps": [gap]}
+    plan = [planned("u1", "email.save10.evening.x2.warm"), planned("u2", is_holdout=True)]
+    publish(store, "campaign_plan", NIGHT, plan, {"expected_cost_cents": 7, "fairness": fair})
+    html = page_of(store, tmp_path / "lots")
+    assert "there is nothing to explain but the lot" in html
+    assert "50.0 points above" in html
+    assert "At most 30.0 points is allowed" in html
+    assert "what came of it per group cannot be said yet" in html
+    groups[0]["means"] = {**means, "profit_cents": share}
+    publish(store, "campaign_plan", NIGHT, plan, {"expected_cost_cents": 7, "fairness": fair})
+    parts = [("usual", "the usual customer gets X", 20.0), ("offer", "10% off", -0.4), ("rest", "others", 0.1)]
+    reasons = [
+        {C.USER_KEY: f"somebody-{i}", C.RANK: rank, C.FACTOR: factor, C.TOLD: told, C.CONTRIBUTION_CENTS: cents}
+        for i in range(10)
+        for rank, (factor, told, cents) in enumerate(parts)
+    ]
+    publish(store, "plan_reasons", NIGHT, reasons)
+    html = page_of(store, tmp_path / "scored")
+    assert "the 10 customers who are sent something tomorrow" in html
+    assert "among the three largest shares of 10 of 10 customers, there −0.40 ct on average" in html
+    assert "somebody" not in html
+
+
+def page_of(store: Store, folder: Path) -> str:
+    build(NIGHT, shop_of(), store, folder)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_night_without_events_is_told(store: Store, tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match="2026-03-10"):
         build(NIGHT, shop_of(), store, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
-from pipelines.core.shop import Fairness
+from pipelines.core.fairness import Fairness
 from pipelines.core.storage import Store
 from pipelines.report_fairness import fairness, measured
 from tests.pipelines.test_report import publish

@@ -5,10 +5,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError
+from pipelines.core.fairness import Fairness
 from pipelines.strategy.judgement import log_loss
 from tests.fake_task import FakeModel, FakeTask
-from training.judge import compare, timed
+from tests.training.small_effect import campaign
+from training.judge import compare, fairness, timed
 from training.task import Examples
 
 N = 400
@@ -67,3 +70,29 @@ def test_a_model_that_loses_rows_is_refused(examples: Examples) -> None:
 
     with pytest.raises(TrainingError, match="a fake model made 399 predictions of 400 rows"):
         timed(Losing(1, 0, "fake"), examples.rows)
+
+
+def sent_by_lot() -> tuple[Examples, dict[str, pa.Table]]:
+    """Owls and larks who were sent something; the challenger expects a lift of owls alone, the champion of every second."""
+    told = campaign(800, "2026-03-04", seed=1)
+    is_owl, places = told.segment == "owls", np.arange(800)
+    lifts = {"challenger": is_owl + places / 1e6, "champion": places % 2 + places / 1e6}
+    return told, {who: pa.table({C.LIFT_SPEND_CENTS: lift.astype(float)}) for who, lift in lifts.items()}
+
+
+def test_a_challenger_that_prefers_a_group_is_told_so_where_the_shop_has_a_bound() -> None:
+    told, predicted = sent_by_lot()
+    found = fairness(Fairness(max_treated_gap=0.2), told, predicted)["fairness"]
+    assert (found["check"], found["passed"]) == ("fairness", False)
+    assert "prefers by segment_name, at most 0.2: 'owls' above 'larks' by 0.99" in found["text"]
+    fair = fairness(Fairness(max_treated_gap=0.2), told, {**predicted, "challenger": predicted["champion"]})
+    assert fair["fairness"]["passed"]
+    unseen = fairness(Fairness(column="price_band", max_treated_gap=0.2), told, predicted)["fairness"]
+    assert unseen["passed"]
+    assert "models do not see price_band" in unseen["text"]
+
+
+def test_without_a_bound_or_a_lift_nothing_is_said_of_fairness() -> None:
+    told, predicted = sent_by_lot()
+    assert fairness(Fairness(), told, predicted) == {}
+    assert fairness(Fairness(max_treated_gap=0.2), told, dict.fromkeys(predicted, told.target)) == {}

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import ttest_ind
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -8,8 +9,9 @@ from pipelines.strategy.fairness import (
     UNKNOWN,
     difference_of_means,
     group_means,
-    groups_of_numbers,
-    groups_of_texts,
+    groups_by,
+    judge_preferences,
+    preferred,
     widest_gap,
 )
 
@@ -22,13 +24,13 @@ def shares(*counts: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 def test_texts_are_groups_the_rare_ones_together_and_missing_ones_apart() -> None:
     values = [*(f"c{i}" for i in range(12) for _ in range(3)), "rare", "rarer", None]
-    assert groups_of_texts(values).tolist() == [*values[:-3], OTHER, OTHER, UNKNOWN]
+    assert groups_by("x", pa.array(values)).tolist() == [*values[:-3], OTHER, OTHER, UNKNOWN]
 
 
 def test_numbers_are_cut_at_their_median() -> None:
-    found = groups_of_numbers("n_purchases", np.array([0.0, 0.0, 1.0, 5.0, np.nan]))
+    found = groups_by("n_purchases", pa.array([0, 0, 1, 5, None]))
     assert found.tolist() == [*["n_purchases up to 0.5"] * 2, *["n_purchases above 0.5"] * 2, UNKNOWN]
-    assert set(groups_of_numbers("x", np.full(4, 3.0)).tolist()) == {"x up to 3"}
+    assert set(groups_by("x", pa.array([3.0] * 4)).tolist()) == {"x up to 3"}
 
 
 def test_means_per_group_come_with_intervals_unless_the_group_is_small() -> None:
@@ -94,3 +96,44 @@ def test_a_plan_within_the_bound_is_stopped_by_chance_in_less_than_one_night_of_
 def test_a_planted_bias_is_found_the_surer_the_larger_the_groups_are() -> None:
     assert alarms((0.6, 0.6, 0.3), 300, bound=0.1) > 0.95
     assert alarms((0.6, 0.6, 0.3), 30, bound=0.1) < 0.5
+
+
+def preferences(one: float, other: float, seed: int, n: int = 300) -> np.ndarray:
+    """Whom a model prefers of n customers with two rows each, group by group at these rates."""
+    return np.random.default_rng(seed).random(2 * n) < np.where(np.arange(2 * n) < n, one, other)
+
+
+N_ROWS = 600
+GROUP = np.repeat(["a", "b"], N_ROWS // 2).astype(object)
+CUSTOMER = np.arange(N_ROWS) // 2
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "passed"),
+    [
+        ((0.8, 0.2), (0.5, 0.5), False),  # a bias that the champion has not
+        ((0.2, 0.8), (0.8, 0.2), False),  # the other way round is another bias, and as wide
+        ((0.8, 0.2), (0.8, 0.2), True),  # the champion is as biased: not what this challenger is refused for
+        ((0.55, 0.45), (0.5, 0.5), True),  # within the bound
+    ],
+)
+def test_a_model_is_refused_for_a_preference_that_the_champion_has_not(
+    challenger: tuple[float, float], champion: tuple[float, float], passed: bool
+) -> None:
+    ours, theirs = preferences(*challenger, seed=1), preferences(*champion, seed=2)
+    found = judge_preferences("price_band", GROUP, CUSTOMER, ours, theirs, bound=0.2)
+    assert found.passed is passed
+    assert found.check == "fairness"
+    assert "by price_band, at most 0.2: 'a' above 'b' by 0." in found.text.replace("'b' above 'a'", "'a' above 'b'")
+
+
+def test_equal_models_are_not_refused_however_little_is_judged() -> None:
+    same = preferences(0.9, 0.1, seed=1)
+    assert judge_preferences("x", GROUP, CUSTOMER, same, same, bound=0.0).passed
+    few = judge_preferences("x", GROUP[:40], CUSTOMER[:40], same[:40], ~same[:40], bound=0.0)
+    assert few.passed
+    assert "fewer than two groups have 30 judged customers" in few.text
+
+
+def test_the_half_of_the_largest_lifts_is_preferred() -> None:
+    assert preferred(np.array([3.0, 1.0, 2.0, 9.0])).tolist() == [True, False, False, True]
