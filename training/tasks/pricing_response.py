@@ -127,8 +127,11 @@ def _within(sales: Sales, n_categories: int) -> tuple[np.ndarray, np.ndarray, fl
         if np.abs(step).max() < 1e-6:
             break
     mu = np.exp(_levels(sales, x @ slopes, level) + x @ slopes)
-    n_free = len(x) - len(np.unique(sales.item)) - len(np.unique(sales.cell)) - k
-    spread = max(1.0, float(((sales.units - mu) ** 2 / mu).sum() / n_free)) if n_free > 0 else 1.0
+    # An item's nights are alike beyond all that: how much more its scores vary than Poisson ones would, all categories
+    # together because each has few items that sell (Liang and Zeger 1986).
+    away = rest * (sales.units - mu)[:, None]
+    scores = np.stack([np.bincount(sales.item, column) for column in away.T[:-1]])
+    spread = max(1.0, float((scores**2).sum() / max(np.diag(information)[:-1].sum(), 1e-9)))
     # What a slope is known to given all others, without its own prior.
     known = 1 / np.diag(np.linalg.inv(information + np.diag(held)))[:-1] - held[:-1]
     known = np.maximum(known, 0.0)
