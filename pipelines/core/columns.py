@@ -83,6 +83,7 @@ class Columns:
     MORNING_SHARE: Final = "morning_share"
     AFTERNOON_SHARE: Final = "afternoon_share"
     EVENING_SHARE: Final = "evening_share"
+    NON_LATIN_SHARE: Final = "non_latin_share"  # of searches, typed in another script
     VECTOR: Final = "vector"
     IS_SUPPRESSED: Final = "is_suppressed"
     N_DELIVERIES_CAP_WINDOW: Final = "n_deliveries_cap_window"
