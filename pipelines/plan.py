@@ -18,7 +18,7 @@ from pipelines.core.errors import NoDataError
 from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
-from pipelines.plan_scores import NO_VERSION, Scores, read_scores
+from pipelines.plan_scores import NO_VERSION, REACH_NIGHTS, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.constraints import Customers
@@ -63,8 +63,7 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("plan")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
-    if shop.strategy.rest_nights:
-        inputs |= store.inputs("deliveries", window(night, shop.strategy.rest_nights))
+    inputs |= store.inputs("deliveries", window(night, max(shop.strategy.rest_nights, REACH_NIGHTS)))
     config_hash = digest_of(shop.strategy)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)

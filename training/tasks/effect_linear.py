@@ -21,7 +21,13 @@ from pipelines.core.columns import Columns as C
 from training.tasks.effect_examples import CUSTOMER_NUMBERS, WEEKDAY, on_channel
 
 _SHARES: Final = (C.NIGHT_SHARE, C.MORNING_SHARE, C.AFTERNOON_SHARE, C.EVENING_SHARE)
-_AS_IT_IS: Final = (*_SHARES, C.NON_LATIN_SHARE, C.TOP_CATEGORY_SHARE, C.TOP_BRAND_SHARE, C.ACTIVE_HOUR)  # the others as logarithms
+_AS_IT_IS: Final = (
+    *_SHARES,
+    C.NON_LATIN_SHARE,
+    C.TOP_CATEGORY_SHARE,
+    C.TOP_BRAND_SHARE,
+    C.ACTIVE_HOUR,
+)  # the others as logarithms
 _NUMBERS: Final = tuple(name for name in CUSTOMER_NUMBERS if name != WEEKDAY)
 _TEXTS: Final = (C.OFFER, C.CHANNEL, C.SEND_WINDOW, C.CREATIVE_STYLE)
 # Which customer's terms meet which strategy's: hours decide on windows and channels, prices on discounts, language on tone;

@@ -90,9 +90,7 @@ class Asked:
         return {}
 
 
-def test_a_learner_draws_lots_until_enough_campaigns_are_known_then_trains_weekly(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_learner_draws_lots_until_enough_campaigns_are_known_then_trains_weekly(world: World, tmp_path: Path) -> None:
     asked = Asked()
     learner = Learner(asked, "plan", keeps_learning=True)
     learner(world.branch(tmp_path / "young"), 1)

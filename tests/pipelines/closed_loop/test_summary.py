@@ -51,4 +51,8 @@ def test_recovery_counts_the_nights_until_two_together_are_as_before(after: list
 
 
 def test_an_interval_is_student_s() -> None:
-    assert interval([1.0, 3.0]) == {"value": 2.0, "low": pytest.approx(-10.706, abs=1e-3), "high": pytest.approx(14.706, abs=1e-3)}
+    assert interval([1.0, 3.0]) == {
+        "value": 2.0,
+        "low": pytest.approx(-10.706, abs=1e-3),
+        "high": pytest.approx(14.706, abs=1e-3),
+    }
