@@ -21,7 +21,7 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.plan_hours import SendHours, send_hours
 from pipelines.plan_limits import inputs_of, label_columns, labels_of, paced, repeated
-from pipelines.plan_scores import NO_VERSION, Scores, read_scores
+from pipelines.plan_scores import NO_VERSION, REACH_NIGHTS, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.budget_curve import budget_curve
 from pipelines.strategy.candidates import NOTHING
@@ -80,7 +80,7 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("plan")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
-    inputs |= inputs_of(night, shop.strategy, store)
+    inputs |= inputs_of(night, shop.strategy, store) | store.inputs("deliveries", window(night, REACH_NIGHTS))
     config_hash = digest_of(shop.strategy, shop.fairness)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)

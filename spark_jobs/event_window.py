@@ -12,6 +12,10 @@ NIGHTS_AGO: Final = "nights_ago"  # local nights before the night of the feature
 USER: Final = "user"  # a whole number for a user_key, and
 VISIT: Final = "visit"  # one for a user_key and session_id: the long keys would be hashed and held again at every step
 LOCAL_HOUR: Final = C.LOCAL_HOUR
+IS_NON_LATIN: Final = "is_non_latin"  # a search with letters beyond Latin ones; null where nothing was typed
+
+# Letters and accents of European languages end at U+024F; signs such as the euro lie between that and the next scripts.
+_BEYOND_LATIN = r"[^\x{0000}-\x{036F}\x{1E00}-\x{20CF}]"
 
 _MAX_VISITS = 1 << 24  # of one user in a window
 
@@ -26,8 +30,8 @@ def nights_ago(timestamp: str, night: date, zone: str) -> Column:
 
 @dataclass(frozen=True)
 class EventWindow:
-    """`events`: one row per event, with user, visit, nights_ago, local_hour and revenue_cents (price times quantity
-    of a purchase; no price counts as 0). `visits`: one row per visit: visit, user, user_key, session_id. Both held."""
+    """`events`: one row per event, with user, visit, nights_ago, local_hour, is_non_latin and revenue_cents (price times
+    quantity of a purchase; no price counts as 0). `visits`: one row per visit: visit, user, user_key, session_id. Both held."""
 
     events: DataFrame
     visits: DataFrame
@@ -52,6 +56,7 @@ def event_window(events: DataFrame, night: date, zone: str, window_nights: int) 
         C.BRAND,
         C.PRICE_CENTS,
         C.ORDER_ID,
+        F.when(F.col(C.EVENT_TYPE) == "search", F.col(C.QUERY).rlike(_BEYOND_LATIN)).alias(IS_NON_LATIN),
         F.when(F.col(C.EVENT_TYPE) == "purchase", paid).otherwise(F.lit(0)).cast("bigint").alias(C.REVENUE_CENTS),
         nights_ago(C.OCCURRED_AT, night, zone).alias(NIGHTS_AGO),
         F.hour(F.local_timestamp(F.col(C.OCCURRED_AT), zone)).cast("bigint").alias(LOCAL_HOUR),
@@ -61,7 +66,7 @@ def event_window(events: DataFrame, night: date, zone: str, window_nights: int) 
     named = local.join(visits, on=[C.USER_KEY, C.SESSION_ID])
     numbered = named.select(
         *[USER, VISIT, C.OCCURRED_AT, C.EVENT_TYPE, C.ITEM_ID, C.CATEGORY_ID, C.BRAND, C.PRICE_CENTS, C.ORDER_ID],
-        *[C.REVENUE_CENTS, NIGHTS_AGO, LOCAL_HOUR],
+        *[C.REVENUE_CENTS, NIGHTS_AGO, LOCAL_HOUR, IS_NON_LATIN],
     )
     return EventWindow(engine().hold(numbered), visits, window_nights)
 

@@ -1,4 +1,4 @@
-"""user_profiles: one row per user seen in the window: recency, frequency, money, taste, price band, hours, answers.
+"""user_profiles: one row per user seen in the window: recency, frequency, money, taste, price band, hours, script, answers.
 
 The vector is added by spark_jobs/segments.py, which knows the anchor's projection.
 """
@@ -8,6 +8,7 @@ from typing import Final
 from pipelines.core.columns import Columns as C
 from spark_jobs.event_window import (
     COUNTS,
+    IS_NON_LATIN,
     LOCAL_HOUR,
     NIGHTS_AGO,
     TOUCHES,
@@ -42,6 +43,7 @@ def user_profiles(window: EventWindow, deliveries: DataFrame, outcomes: DataFram
         _orders(events),
         _items(events),
         _active_hours(events),
+        _script(events),
         _top(events, C.CATEGORY_ID, C.TOP_CATEGORY_ID, C.TOP_CATEGORY_SHARE),
         _top(events, C.BRAND, C.TOP_BRAND, C.TOP_BRAND_SHARE),
     ):
@@ -61,6 +63,7 @@ def user_profiles(window: EventWindow, deliveries: DataFrame, outcomes: DataFram
         F.coalesce(F.col(C.TOP_BRAND_SHARE), F.lit(0).cast("double")).alias(C.TOP_BRAND_SHARE),
         C.ACTIVE_HOUR,
         *DAY_PARTS,
+        C.NON_LATIN_SHARE,
         F.coalesce(F.col(C.N_DELIVERIES), nothing).alias(C.N_DELIVERIES),
         F.coalesce(F.col(C.N_CLICKS), nothing).alias(C.N_CLICKS),
     )
@@ -137,6 +140,14 @@ def _active_hours(events: DataFrame) -> DataFrame:
         USER,
         (23 - F.col(_RANK) % 24).cast("bigint").alias(C.ACTIVE_HOUR),
         *[ratio(F.col(share), F.col(_WHOLE)).alias(share) for share in DAY_PARTS],
+    )
+
+
+def _script(events: DataFrame) -> DataFrame:
+    """How much of what a user searched for was typed in another script than Latin: which language suits them."""
+    typed = events.where(F.col(IS_NON_LATIN).isNotNull())
+    return typed.groupBy(USER).agg(
+        ratio(F.count(F.when(F.col(IS_NON_LATIN), F.lit(1))), F.count("*")).alias(C.NON_LATIN_SHARE)
     )
 
 

@@ -1,7 +1,7 @@
 """The closed loop as one picture: profit per night and regret so far, each policy with its interval over seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pipelines.closed_loop.summary import interval
@@ -35,7 +35,8 @@ def plot(result: Mapping[str, Any]) -> str:
     }
     height = (HEIGHT - TOP - 2 * GAP) / 2
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" font-size="13" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"',
+        ' font-family="system-ui, sans-serif" font-size="13">',
         f"<title>Closed loop of {len(runs)} simulated worlds over {nights} nights</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         _legend(),
@@ -56,7 +57,8 @@ def plot(result: Mapping[str, Any]) -> str:
             height,
             result["shocks"],
         ),
-        f'<text x="{LEFT + (WIDTH - LEFT - 24) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle" fill="#444">planned night; bands are 95% intervals over {len(runs)} seeds</text>',
+        f'<text x="{LEFT + (WIDTH - LEFT - 24) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle" fill="#444">'
+        f"planned night; bands are 95% intervals over {len(runs)} seeds</text>",
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -106,23 +108,7 @@ def _panel(
         marks.append(
             f'<text x="{x(night):.1f}" y="{top + height + 17:.0f}" text-anchor="middle" fill="#555">{night}</text>'
         )
-    by_night: dict[int, list[str]] = {}
-    for shock in shocks:
-        if shock["night"] <= nights:
-            by_night.setdefault(shock["night"], []).append(SHOCKS[shock["kind"]])
-            end = min(shock["night"] + shock["nights"] - 1, nights)
-            if shock["kind"] != "new_category":
-                marks.append(
-                    f'<rect x="{x(shock["night"]):.1f}" y="{top:.1f}" width="{max(x(end) - x(shock["night"]), 2):.1f}" height="{height:.1f}" fill="#f3ead7" opacity="0.6"/>'
-                )
-    for night, kinds in by_night.items():
-        marks.append(
-            f'<line x1="{x(night):.1f}" x2="{x(night):.1f}" y1="{top:.1f}" y2="{top + height:.1f}" stroke="#8a6d3b" stroke-dasharray="4 3"/>'
-        )
-        if named:
-            marks.append(
-                f'<text x="{x(night) + 5:.1f}" y="{top + 13:.1f}" fill="#6b5224" font-size="12">{", ".join(kinds)}</text>'
-            )
+    marks += _shocks([shock for shock in shocks if shock["night"] <= nights], x, nights, top, height, named=named)
     for who, line in means.items():
         _, colour, dashes = POLICIES[who]
         edge = [(x(k + 1), y(one["high"])) for k, one in enumerate(line)]
@@ -130,10 +116,41 @@ def _panel(
         if who in ("plan", "single", "random"):
             marks.append(f'<polygon points="{_points(edge)}" fill="{colour}" opacity="0.13"/>')
         path = _points([(x(k + 1), y(one["value"])) for k, one in enumerate(line)])
+        wide = 2.6 if who == "plan" else 1.8
         marks.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{2.6 if who == "plan" else 1.8}" stroke-dasharray="{dashes}"/>'
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}"/>'
         )
     return "".join(marks)
+
+
+def _shocks(
+    shocks: Sequence[Mapping[str, Any]],
+    x: Callable[[float], float],
+    nights: int,
+    top: float,
+    height: float,
+    *,
+    named: bool,
+) -> list[str]:
+    """A line where shocks begin, with their names; a shade for as long as they last, but for a category, which stays."""
+    marks = []
+    by_night: dict[int, list[str]] = {}
+    for shock in shocks:
+        first, last = shock["night"], min(shock["night"] + shock["nights"] - 1, nights)
+        by_night.setdefault(first, []).append(SHOCKS[shock["kind"]])
+        if shock["kind"] != "new_category":
+            wide = max(x(last) - x(first), 2.0)
+            marks.append(
+                f'<rect x="{x(first):.1f}" y="{top:.1f}" width="{wide:.1f}" height="{height:.1f}" fill="#f3ead7" opacity="0.6"/>'
+            )
+    for night, kinds in by_night.items():
+        at, words = x(night), ", ".join(kinds)
+        marks.append(
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top:.1f}" y2="{top + height:.1f}" stroke="#8a6d3b" stroke-dasharray="4 3"/>'
+        )
+        if named:
+            marks.append(f'<text x="{at + 5:.1f}" y="{top + 13:.1f}" fill="#6b5224" font-size="12">{words}</text>')
+    return marks
 
 
 def _points(places: Sequence[tuple[float, float]]) -> str:

@@ -26,7 +26,7 @@ _TYPES = {
     "events": {
         "user_id": "VARCHAR", C.SESSION_ID: "VARCHAR", C.EVENT_TYPE: "VARCHAR", C.OCCURRED_AT: "TIMESTAMPTZ",
         C.ITEM_ID: "VARCHAR", C.CATEGORY_ID: "VARCHAR", C.BRAND: "VARCHAR", "price": "DOUBLE", C.QUANTITY: "BIGINT",
-        C.ORDER_ID: "VARCHAR", C.CHANNEL: "VARCHAR",
+        C.ORDER_ID: "VARCHAR", C.QUERY: "VARCHAR", C.CHANNEL: "VARCHAR",
     },
     "deliveries": {
         C.DELIVERY_ID: "VARCHAR", C.USER_KEY: "VARCHAR", C.STRATEGY_ID: "VARCHAR", C.CHANNEL: "VARCHAR",
@@ -137,7 +137,7 @@ def _publish(store: Store, table: str, night: date, rows: int) -> None:
 
 
 # The queries say what spark_jobs/user_profiles.py and channel_response.py do.
-_PROFILES = """
+_PROFILES = r"""
 WITH seen AS (
   SELECT * FROM events WHERE ago BETWEEN 0 AND getvariable('nights') - 1
 ), activity AS (
@@ -185,6 +185,9 @@ WITH seen AS (
 ), top_brand AS (
   SELECT user_key, arg_max(brand, (weight, -rank)) AS top_brand, max(weight) / sum(weight) AS share FROM
     (SELECT *, dense_rank() OVER (ORDER BY brand) AS rank FROM brand) GROUP BY user_key
+), script AS (
+  SELECT user_key, count(*) FILTER (regexp_matches(query, '[^\x{0000}-\x{036F}\x{1E00}-\x{20CF}]')) / count(*) AS share
+  FROM seen WHERE event_type = 'search' AND query IS NOT NULL GROUP BY user_key
 ), sent AS (
   SELECT user_key, count(*) AS n FROM deliveries WHERE status = 'delivered' AND ago < getvariable('nights') GROUP BY ALL
 ), clicked AS (
@@ -198,8 +201,8 @@ SELECT a.user_key, recency_nights, n_active_nights, n_sessions, n_events, n_view
     ELSE 'high' END AS price_band,
   top_category_id, coalesce(c.share, 0)::DOUBLE AS top_category_share, top_brand,
   coalesce(d.share, 0)::DOUBLE AS top_brand_share, active_hour, night_share, morning_share, afternoon_share,
-  evening_share, coalesce(sent.n, 0) AS n_deliveries, coalesce(clicked.n, 0) AS n_clicks
-FROM activity a LEFT JOIN banded b USING (user_key) LEFT JOIN active USING (user_key)
+  evening_share, script.share AS non_latin_share, coalesce(sent.n, 0) AS n_deliveries, coalesce(clicked.n, 0) AS n_clicks
+FROM activity a LEFT JOIN banded b USING (user_key) LEFT JOIN active USING (user_key) LEFT JOIN script USING (user_key)
   LEFT JOIN top_category c USING (user_key) LEFT JOIN top_brand d USING (user_key)
   LEFT JOIN sent USING (user_key) LEFT JOIN clicked USING (user_key) ORDER BY a.user_key
 """

@@ -83,6 +83,7 @@ class Columns:
     MORNING_SHARE: Final = "morning_share"
     AFTERNOON_SHARE: Final = "afternoon_share"
     EVENING_SHARE: Final = "evening_share"
+    NON_LATIN_SHARE: Final = "non_latin_share"  # of searches, typed in another script
     VECTOR: Final = "vector"
     LOCAL_HOUR: Final = "local_hour"  # 0 to 23 on the shop's wall clock
     IS_SUPPRESSED: Final = "is_suppressed"

@@ -248,6 +248,7 @@ _ALL = [
             C.MORNING_SHARE: DOUBLE,
             C.AFTERNOON_SHARE: DOUBLE,
             C.EVENING_SHARE: DOUBLE,
+            C.NON_LATIN_SHARE: DOUBLE,  # null for who searched nothing
             C.N_DELIVERIES: BIGINT,
             C.N_CLICKS: BIGINT,
             C.VECTOR: VECTOR,

@@ -80,6 +80,7 @@ def test_recency_frequency_money_taste_and_hours_of_one_customer(profiles_of: Ma
             "morning_share": 0.5,
             "afternoon_share": 0.0,
             "evening_share": 0.5,
+            "non_latin_share": 0.0,
             "n_deliveries": 1,
             "n_clicks": 1,
         }
@@ -91,6 +92,18 @@ def test_who_only_searched_has_no_price_taste_or_orders(profiles_of: Make) -> No
     assert (found["price_band"], found["avg_price_cents"], found["avg_order_cents"]) == ("unknown", 0, 0)
     assert (found["top_category_id"], found["top_category_share"], found["top_brand"]) == (None, 0.0, None)
     assert (found["n_items"], found["evening_share"], found["recency_nights"]) == (0, 1.0, 0)
+
+
+def test_the_script_of_searches_tells_who_writes_in_another_one(profiles_of: Make) -> None:
+    def search(user: str, minute: int, query: str | None) -> tuple[Any, ...]:
+        return (user, "s1", f"2026-03-08 10:{minute:02d}", "search", {"query": query})
+
+    found = profiles_of(
+        *[search("li", minute, query) for minute, query in enumerate(["茶", "Voss 茶", "tea", "чай"])],
+        *[search("zoë", minute, query) for minute, query in enumerate(["crème brûlée", "5 € tea"])],
+        ("eve", "s1", "2026-03-08 10:00", "view", {"item_id": "i"}),
+    )
+    assert {user: row["non_latin_share"] for user, row in found.items()} == {"li": 0.75, "zoë": 0.0, "eve": None}
 
 
 def test_price_bands_are_terciles_and_equal_prices_share_one(profiles_of: Make) -> None:

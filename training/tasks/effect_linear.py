@@ -21,14 +21,21 @@ from pipelines.core.columns import Columns as C
 from training.tasks.effect_examples import CUSTOMER_NUMBERS, WEEKDAY, on_channel
 
 _SHARES: Final = (C.NIGHT_SHARE, C.MORNING_SHARE, C.AFTERNOON_SHARE, C.EVENING_SHARE)
-_AS_IT_IS: Final = (*_SHARES, C.TOP_CATEGORY_SHARE, C.TOP_BRAND_SHARE, C.ACTIVE_HOUR)  # the others as logarithms
+_AS_IT_IS: Final = (
+    *_SHARES,
+    C.NON_LATIN_SHARE,
+    C.TOP_CATEGORY_SHARE,
+    C.TOP_BRAND_SHARE,
+    C.ACTIVE_HOUR,
+)  # the others as logarithms
 _NUMBERS: Final = tuple(name for name in CUSTOMER_NUMBERS if name != WEEKDAY)
 _TEXTS: Final = (C.OFFER, C.CHANNEL, C.SEND_WINDOW, C.CREATIVE_STYLE)
-# Which customer's terms meet which strategy's: hours decide on windows and channels, prices on discounts; beside these,
-# what was clicked on a channel meets that channel.
+# Which customer's terms meet which strategy's: hours decide on windows and channels, prices on discounts, language on tone;
+# beside these, what was clicked on a channel meets that channel.
 CROSSES: Final = (
     (_SHARES, (C.SEND_WINDOW, C.CHANNEL)),
     ((C.AVG_PRICE_CENTS, C.AVG_ORDER_CENTS), (C.DISCOUNT_PERCENT,)),
+    ((C.NON_LATIN_SHARE,), (C.CREATIVE_STYLE,)),
 )
 # Precisions of the normal priors around zero: a term one standard deviation off moves the logit by about 1 / sqrt(these).
 _CUSTOMER, _STRATEGY, _CROSS = 200.0, 10.0, 30.0
