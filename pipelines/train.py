@@ -19,12 +19,9 @@ from pipelines.core.storage import Store, sources_digest
 from pipelines.launch import launch
 from pipelines.stage import Context, digest_of
 
-SOURCES: Final = {
-    "behaviour": "events",
-    "effect": "deliveries",
-    "value": "events",
-    "pricing": "events",
-}  # task -> table that makes a night
+SOURCES: Final = {  # task -> table that makes a night
+    "behaviour": "events", "effect": "deliveries", "policy": "deliveries", "pricing": "events", "value": "events",
+}  # fmt: skip
 
 NEEDS_ENCODER: Final = ("behaviour",)
 

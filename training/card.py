@@ -14,6 +14,8 @@ LIMITS: Final = {
     "average; a new type of event is unknown to it until it is trained again.",
     "effect": "Learnt from campaigns whose strategy was drawn by lot among those allowed; says nothing about strategies "
     "that were never sent. Effects beyond the night of the message are not seen.",
+    "policy": "What a message does tonight is the effect model's word; learnt is what it leaves behind, from nights whose "
+    "strategies were drawn by lot. Purchases scatter so much that a small shop cannot tell two policies apart.",
     "value": "Extrapolates purchases of the past; sales, seasons and new goods that the past did not have are not in it.",
 }
 

