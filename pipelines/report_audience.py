@@ -79,7 +79,8 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     import pyarrow.compute as pc
 
     texts = (C.STRATEGY_ID, C.OFFER, C.CHANNEL, C.SEND_WINDOW, C.CREATIVE_STYLE, C.BINDING_CONSTRAINT)
-    table = read(store, "campaign_plan", [night], *texts, C.FREQUENCY, C.COST_CENTS, C.IS_HOLDOUT, C.PROPENSITY)
+    table = read(store, "campaign_plan", [night], *texts, C.FREQUENCY, C.COST_CENTS, C.IS_HOLDOUT, C.PROPENSITY,
+                 C.SEND_HOUR)  # fmt: skip
     manifest = store.manifest("campaign_plan", night)
     if table is None or manifest is None:
         return {"missing": "There is no plan for tomorrow: the plan stage has not run for this night."}
@@ -128,6 +129,8 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "by_offer": by(C.OFFER),
         "by_window": by(C.SEND_WINDOW),
         "by_style": by(C.CREATIVE_STYLE),
+        "by_hour": _by_hour(sent),
+        "send_hours": manifest.counts.get("send_hours"),
         "by_constraint": ranked(counts_of(table, C.BINDING_CONSTRAINT)),
         "capacity": [
             {"name": name, "messages": used.get(name, 0), "capacity": limit} for name, limit in sorted(capacity.items())
@@ -140,6 +143,13 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
             "max": round(float(propensity.max()), 6) if len(propensity) else None,
         },
     }
+
+
+def _by_hour(sent: Any) -> list[dict[str, int]]:
+    """Messages per hour of the shop's clock, from the first hour with any to the last."""
+    found = {row[C.SEND_HOUR]: row[f"{C.FREQUENCY}_sum"] for row in rows_by(sent, [C.SEND_HOUR], (C.FREQUENCY, "sum"))}
+    hours = range(min(found), max(found) + 1) if found else ()
+    return [{"hour": hour, "messages": found.get(hour, 0)} for hour in hours]
 
 
 def _bins(highest: float) -> list[float]:

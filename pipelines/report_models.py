@@ -50,6 +50,7 @@ def models(night: date, store: Store) -> dict[str, Any]:
         "lot_share": share(told["by_lot"], told["rows"] - told["holdout"]),
         "chosen": len(chosen),
         **_budget_curve(told),
+        "frequencies": told.get("frequencies", []),
         "by_channel": [
             {
                 "name": row[C.CHANNEL],

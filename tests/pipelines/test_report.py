@@ -100,6 +100,7 @@ def with_events(store: Store, night: date = NIGHT) -> None:
 
 def planned(user: str, strategy: str = "none", **more: Any) -> dict[str, Any]:
     sent = {C.OFFER: "save10", C.CHANNEL: "email", C.SEND_WINDOW: "evening", C.CREATIVE_STYLE: "warm", C.FREQUENCY: 2}
+    sent |= {C.SEND_HOUR: 19}
     return {
         C.USER_KEY: user, C.STRATEGY_ID: strategy, C.IS_HOLDOUT: False, C.PROPENSITY: 0.25, C.COST_CENTS: 0,
         C.BINDING_CONSTRAINT: "none", **(sent if strategy != "none" else {}), **more,

@@ -88,6 +88,7 @@ def test_models_tells_who_scored_and_what_is_expected_of_those_chosen_by_score(s
         "by_score": 3,
         "lot_share": 0.25,
         "chosen": 2,
+        "frequencies": [],
         "by_channel": [
             {"name": "email", "customers": 1, "profit_cents": 5.0},
             {"name": "push", "customers": 1, "profit_cents": 9.5},
