@@ -19,13 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.strategy.core import chosen_in_core
 from pipelines.strategy.dual import Cut, Dual, minimise
 from pipelines.strategy.filling import KEPT, filled, repaired, size_of, within_limits
 from pipelines.strategy.problem import Linear, Problem, bound_at, least_worth, pick
 
 __all__ = ["Choice", "Linear", "Problem", "solve"]
 
-_WIDE = 1e-3  # gap from which a second start is tried
+_WIDE = 1e-3  # gap from which more is tried: a second start, then the core
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -67,6 +68,10 @@ def solve(problem: Problem, tie: np.ndarray, cuts: list[Cut] | None = None) -> C
         other = _choice(problem, filled(problem, mixed, dual.prices, bound, tie), bound, dual.prices)
         if best is None or (other.value > best.value and not other.missing.any()):
             best = other
+    if best.gap > _WIDE or best.missing.any():
+        shortfall = np.inf if best.missing.any() else bound - best.value
+        option = chosen_in_core(problem, best.option, dual.prices, shortfall, tie)
+        best = _choice(problem, option, bound, dual.prices)
     return best
 
 

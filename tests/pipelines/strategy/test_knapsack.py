@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, linprog, milp
 from scipy.sparse import csr_array, vstack
 
-from pipelines.strategy.knapsack import Choice, Problem, solve
+from pipelines.strategy.conflict import conflict
+from pipelines.strategy.dual import minimise
+from pipelines.strategy.knapsack import Choice, Linear, Problem, solve
 
 
 def problem(
@@ -214,3 +216,155 @@ def test_negative_limits_and_costs_are_refused(wrong: dict[str, object]) -> None
     p = problem([[1]], [[1]], channel=[0], messages=[1], budget=1, capacity=[1])
     with pytest.raises(ValueError, match="must not be negative"):
         replace(p, **wrong)  # type: ignore[arg-type]
+
+
+# -- limits of any kind
+
+
+def with_limits(p: Problem, kind: list[int], *limits: tuple[object, object, float]) -> Problem:
+    """The problem with more limits, each (rate per kind and option, share of the cost per kind, most)."""
+    m, a = max(kind) + 1, p.value.shape[1]
+    rate = np.array([np.broadcast_to(np.asarray(one[0], dtype=float).reshape(m, -1), (m, a)) for one in limits])
+    of_cost = np.array([np.broadcast_to(np.asarray(one[1], dtype=float), (m,)) for one in limits])
+    return replace(p, more=Linear(np.array(kind), rate, of_cost, np.array([one[2] for one in limits])))
+
+
+@st.composite
+def tiny_with_limits(draw: st.DrawFn) -> Problem:
+    """A tiny problem with up to three limits more, from above and below, some of which cannot hold together."""
+    p = draw(tiny().filter(lambda p: len(p.value) > 0))
+    m, k = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    n, a = p.value.shape
+    rates = st.sampled_from([-1.0, -0.5, 0.0, 0.0, 1.0])
+    kind = draw(st.lists(st.integers(0, m - 1), min_size=n, max_size=n))
+    rate = draw(st.lists(rates, min_size=k * m * a, max_size=k * m * a))
+    of_cost = draw(st.lists(st.sampled_from([-1.0, 0.0, 0.0]), min_size=k * m, max_size=k * m))
+    most = draw(st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0]), min_size=k, max_size=k))
+    more = Linear(np.array(kind), np.array(rate).reshape(k, m, a), np.array(of_cost).reshape(k, m), np.array(most))
+    return replace(p, more=more)
+
+
+def best_that_fits(p: Problem) -> float | None:
+    best = None
+    for options in product(range(-1, p.value.shape[1]), repeat=len(p.value)):
+        option = np.array(options, dtype=np.int64)
+        taken = np.flatnonzero(option >= 0)
+        if np.isfinite(p.value[taken, option[taken]]).all() and p.fits(option):
+            best = max(p.totals(option)[0], -np.inf if best is None else best)
+    return best
+
+
+@settings(max_examples=100, deadline=None)
+@given(tiny_with_limits())
+def test_limits_of_any_kind_hold_or_are_told_and_the_bound_is_one(p: Problem) -> None:
+    found, best = solve(p, np.arange(len(p.value), dtype=float)), best_that_fits(p)
+    value, used = p.totals(found.option)
+    assert p.more is not None
+    own = 1 + len(p.capacity)
+    hard = np.ones(len(used), dtype=bool)
+    hard[own:] = (p.more.rate >= 0).all(axis=(1, 2)) & (p.more.of_cost >= 0).all(axis=1) & (p.more.most >= 0)
+    assert (used[hard] <= p.limits[hard]).all()
+    assert found.missing == pytest.approx(np.maximum(used - p.limits, 0), abs=1e-8)
+    assert not found.missing[hard].any()
+    assert found.missing.any() == (best is None)
+    if best is not None:
+        assert found.bound >= best - 1e-4 * max(1.0, abs(best))
+        assert best - 1e-3 * abs(found.bound) - 1e-5 <= value <= best + 1e-6
+    together = conflict(p)
+    if together:  # what the relaxation cannot keep, whole customers cannot
+        assert best is None
+        assert all(not conflict(_without(p, one, together)) for one in together)
+
+
+def _without(p: Problem, limit: int, kept: list[int]) -> Problem:
+    """The problem with the limits `kept` but one."""
+    limits = np.full(len(p.limits), np.inf)
+    rest = [one for one in kept if one != limit]
+    limits[rest] = p.limits[rest]
+    own = 1 + len(p.capacity)
+    assert p.more is not None
+    return replace(p, budget=limits[0], capacity=limits[1:own], more=replace(p.more, most=limits[own:]))
+
+
+def a_market_with_limits(n: int, a: int, seed: int, tight: float) -> Problem:
+    """The market with a window's capacity, a minimum spend for one brand of two and shares of three groups bounded."""
+    p, random = a_market(n, a, seed, tight), np.random.default_rng(seed + 50)
+    group, brand = random.integers(0, 3, n), random.integers(0, 2, n)
+    group[: n // 10] = 2
+    kind = group * 2 + brand
+    size = np.bincount(group, minlength=3)
+    limits: list[tuple[object, object, float]] = [
+        (np.tile(np.where(np.arange(a) < a // 2, p.messages, 0), (6, 1)), 0.0, float(p.capacity[0]) / 2),
+        (np.zeros((6, 1)), -np.array([0.0, 1.0] * 3), -0.65 * p.budget),
+    ]
+    for one in range(3):
+        apart = (np.repeat(np.arange(3), 2) == one) - size[one] / n
+        limits += [((sign * apart)[:, None], 0.0, 0.02 * size[one] + 1) for sign in (1, -1)]
+    return with_limits(p, kind.tolist(), *limits)
+
+
+def programme_of(p: Problem) -> tuple[np.ndarray, csr_array, np.ndarray]:
+    """As `constraints_of`, all limits included."""
+    i, k = np.nonzero(np.isfinite(p.value))
+    at = np.arange(len(i))
+    once = csr_array((np.ones(len(i)), (i, at)), shape=(len(p.value), len(i)))
+    assert p.more is not None
+    kind = p.more.kind[i]
+    use = np.zeros((len(p.limits), len(i)))
+    use[0] = p.cost[i, k]
+    use[1 + p.channel[k], at] = p.messages[k]
+    use[1 + len(p.capacity) :] = p.more.rate[:, kind, k] + p.more.of_cost[:, kind] * p.cost[i, k]
+    rows = vstack([once, csr_array(use)]).tocsr()
+    return -p.value[i, k].astype(float), rows, np.concatenate([np.ones(len(p.value)), p.limits])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_windows_minimums_and_fairness_the_bound_is_still_that_of_the_linear_relaxation(seed: int) -> None:
+    p = a_market_with_limits(1_500, 8, seed, [1.0, 0.3, 0.1][seed])
+    assert not p.fits(solve(replace(p, more=None), np.arange(1_500.0)).option)  # they do ask for something
+    found = solve(p, np.random.default_rng(seed).random(1_500))
+    objective, rows, right = programme_of(p)
+    relaxed = linprog(objective, A_ub=rows, b_ub=right, bounds=(0, 1), method="highs")
+    assert found.bound == pytest.approx(-relaxed.fun, rel=1e-4)
+    assert not found.missing.any()
+    assert p.fits(found.option)
+    assert found.gap < 0.01
+
+
+def test_a_minimum_takes_from_those_it_costs_least_even_at_a_loss() -> None:
+    p = problem([[9], [4], [3], [-1], [-5]], [[1]] * 5, channel=[0], messages=[1], budget=2.01, capacity=[np.inf])
+    alone = solved(p)
+    assert alone.option.tolist() == [0, 0, -1, -1, -1]
+    brand = with_limits(p, [0, 0, 0, 1, 1], ([[0.0], [-1.0]], 0.0, -1.0))
+    found = solve(brand, np.arange(5.0))
+    assert found.option.tolist() == [0, -1, -1, 0, -1]
+    assert found.value == 8
+    assert found.prices[2] == pytest.approx(5, abs=1.01)  # 4 is given up and 1 lost
+
+
+def test_a_bound_between_groups_evens_out_what_is_sent() -> None:
+    value = [[10.0 - i] for i in range(6)] + [[1.0]] * 6
+    p = problem(value, [[0]] * 12, channel=[0], messages=[1], capacity=[6])
+    assert solved(p).option.tolist() == [0] * 6 + [-1] * 6
+    fair = with_limits(p, [0] * 6 + [1] * 6, ([[0.5], [-0.5]], 0.0, 1.0), ([[-0.5], [0.5]], 0.0, 1.0))
+    found = solve(fair, np.arange(12.0))
+    assert np.flatnonzero(found.option[:6] == 0).tolist() == [0, 1, 2, 3]
+    assert (found.option[6:] == 0).sum() == 2
+
+
+def test_equal_customers_are_divided_so_that_all_of_a_scarce_limit_is_used() -> None:
+    p = problem([[3, 2]] * 1000, [[2, 1]] * 1000, channel=[0, 0], messages=[1, 1], budget=1500.5, capacity=[np.inf])
+    found = solved(p)
+    assert np.bincount(found.option).tolist() == [500, 500]
+    assert found.gap < 3e-4  # half a unit of the budget is left
+
+
+def test_what_was_learnt_of_one_budget_tells_the_price_of_another() -> None:
+    p, cuts = a_market(3_000, 12, seed=8), []
+    solve(p, np.arange(3_000.0), cuts)
+    n_cuts = len(cuts)
+    more = replace(p, budget=1.2 * p.budget)
+    warm = minimise(more, cuts, np.full(3_000, -1))
+    cold = solve(more, np.arange(3_000.0))
+    assert warm.least == pytest.approx(cold.bound, rel=1e-4)
+    assert len(cuts) - n_cuts < n_cuts / 2
