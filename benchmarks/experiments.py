@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.strategy.cuped import Arm, Difference, difference
-from pipelines.strategy.experiments import MIN_BUSY
+from pipelines.strategy.experiments import MIN_BUYERS
 from pipelines.strategy.multiple import holm
 from pipelines.strategy.sample_ratio import of_counts
 from pipelines.strategy.sequential import LEVEL, p_value, rho_of
@@ -95,7 +95,7 @@ def looks(world: World, random: np.random.Generator) -> list[list[Difference | N
         arms = [Arm(rows[a], rows[a][:, None] * known) for a in range(k)]
         told.append(
             [
-                difference(arms[a], arms[0], (sums[a], sums[0])) if min(busy[a], busy[0]) >= MIN_BUSY else None
+                difference(arms[a], arms[0], (sums[a], sums[0])) if min(busy[a], busy[0]) >= MIN_BUYERS else None
                 for a in range(1, k)
             ]
         )
