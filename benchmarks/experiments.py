@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.strategy.cuped import Arm, Difference, difference
-from pipelines.strategy.experiments import MIN_BUSY
+from pipelines.strategy.experiments import MIN_BUYERS
 from pipelines.strategy.multiple import holm
 from pipelines.strategy.sample_ratio import of_counts
 from pipelines.strategy.sequential import LEVEL, p_value, rho_of
@@ -41,18 +41,16 @@ class World:
 
 
 WORLDS = {
-    "holdout of 10%, 3,000 customers": (World("panel", 3_000, 0.9), 0.27),
-    "two halves, 3,000 customers": (World("panel", 3_000, 0.5), 0.165),
+    "holdout of 10%, 3,000 customers": (World("panel", 3_000, 0.9), 0.35),
+    "two halves, 3,000 customers": (World("panel", 3_000, 0.5), 0.2),
     "two halves, 300 new customers a night": (World("arrivals", 9_000, 0.5), 0.52),
-    "a lot every night, 3,000 customers": (World("lots", 3_000, 0.5), 0.235),
-    "four arms, 4,000 customers, Holm": (World("panel", 4_000, 0.75, arms=4), 0.23),
+    "a lot every night, 3,000 customers": (World("lots", 3_000, 0.5), 0.28),
+    "four arms, 4,000 customers, Holm": (World("panel", 4_000, 0.75, arms=4), 0.32),
 }
 
 
-def spend(
-    world: World, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Callable[..., np.ndarray]]:
-    """Known before (n, 2), chance to buy on a night (n,), luck (n, nights) and what a night brings given the chances."""
+def spend(world: World, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Callable[..., np.ndarray]]:
+    """Known before (n, 2), chance to buy on a night (n,), and what a night brings (n,), given that night's chances."""
     n = world.customers
     chance = np.minimum(random.gamma(0.8, 0.05, n), 0.6)
     basket = np.exp(random.normal(7.4, 0.5, n))  # cents of margin
@@ -66,12 +64,12 @@ def spend(
         paid[bought] = basket[bought] * np.exp(random.normal(0, 0.8, int(bought.sum())))
         return paid
 
-    return known, chance, luck, night
+    return known, chance, night
 
 
 def looks(world: World, random: np.random.Generator) -> list[list[Difference | None]]:
     """Every night's differences to the control, one per treated arm; None until both arms have enough to be told."""
-    known, chance, _, night = spend(world, random)
+    known, chance, night = spend(world, random)
     n, k = world.customers, world.arms
     odds = np.array([1 - world.share, *[world.share / (k - 1)] * (k - 1)])
     arm = random.choice(k, n, p=odds)
@@ -97,7 +95,7 @@ def looks(world: World, random: np.random.Generator) -> list[list[Difference | N
         arms = [Arm(rows[a], rows[a][:, None] * known) for a in range(k)]
         told.append(
             [
-                difference(arms[a], arms[0], (sums[a], sums[0])) if min(busy[a], busy[0]) >= MIN_BUSY else None
+                difference(arms[a], arms[0], (sums[a], sums[0])) if min(busy[a], busy[0]) >= MIN_BUYERS else None
                 for a in range(1, k)
             ]
         )

@@ -1,8 +1,10 @@
-"""Reads out what the campaigns did, after each night: answers per channel and strategy, and the holdout beside the rest.
+"""Reads out what the campaigns and experiments did, after each night, and publishes table experiment_readout: verdicts on the
+holdout, the shop's experiments and the lots, with intervals that hold however often one looks; oddities of what came back.
 
-The numbers are those of the night's report, with intervals, as the task's return value (*XCom*).
+The same verdicts stand in the night's report; all numbers are the task's return value (*XCom*).
 
-**When it is red**: no night has a report yet, or its tables cannot be read; run `nightly_marketing` first.
+**When it is red**: no night has a report yet, its tables cannot be read, or the table broke its suite; run
+`nightly_marketing` first, or open the audit's page that the log names.
 """
 
 from airflow.sdk import DAG, dag, task

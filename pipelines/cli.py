@@ -360,7 +360,10 @@ def readout(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What the campaigns did: answers per channel and strategy, and the holdout's purchases beside everybody else's."""
+    """What the campaigns did: answers per channel and strategy, and what is proven by the holdout, experiments and lots.
+
+    Verdicts hold however often one looks. Publishes table experiment_readout of the night.
+    """
     from pipelines import readout as reading
     from pipelines.night import default_night
     from pipelines.show import readout_tables

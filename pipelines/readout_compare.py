@@ -37,8 +37,8 @@ def experiments(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         )
         return {"period": None, "experiments": [], "anomalies": [], "notes": [text]}
     notes = []
-    is_whole = store.kept_from("decisions") <= made[0]
-    if store.kept_from("decisions") > date.min:
+    kept_from = store.kept_from("decisions")
+    if kept_from > date.min:
         notes.append(
             f"Plans before {made[0]} are kept no longer (retention.decisions_nights): the holdout is told from there on, "
             "without what was known before, and its looks before are forgotten."
@@ -46,7 +46,7 @@ def experiments(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     keys = customers_of(made, store)
     anomalies = Anomalies(shop.cleaning.late_nights)
     living = Living(shop, store, keys, night, anomalies)
-    comparing = Comparing(shop, len(keys), is_known_before=is_whole and not notes)
+    comparing = Comparing(shop, len(keys), kept_from)
     for one in made:
         plan = read_plan(one, store, keys, anomalies)
         known = covariates_of(one, store, keys)
@@ -64,8 +64,9 @@ def experiments(night: date, shop: Shop, store: Store) -> dict[str, Any]:
 class Comparing:
     """All comparisons, filled night by night."""
 
-    def __init__(self, shop: Shop, n: int, *, is_known_before: bool) -> None:
-        self.shop, self.n, self.is_known_before = shop, n, is_known_before
+    def __init__(self, shop: Shop, n: int, kept_from: date) -> None:
+        """Of n customers; plans are kept from `kept_from` on."""
+        self.shop, self.n, self.kept_from = shop, n, kept_from
         self.tallies: dict[str, Tally] = {}
         self.n_moved = 0
         self._arm_of: dict[str, np.ndarray] = {}  # comparison -> (n,) arm of each customer's first night, -1 before it
@@ -86,7 +87,8 @@ class Comparing:
             shares = (share, 1 - share) if 0 < share < 1 else None
             self._assigned(
                 "holdout", "Does the plan pay? Everybody it may plan for, sent to or not, against the holdout.",
-                ("the holdout", "the plan"), shares, plan.user, np.where(plan.is_holdout, 0, 1), values, known,
+                ("the holdout", "the plan"), shares, plan.user, np.where(plan.is_holdout, 0, 1), values,
+                known if self.kept_from == date.min else known[:, :0],
             )  # fmt: skip
         self._declared(plan, values, known)
         self._lots(plan, values, known)
@@ -101,21 +103,23 @@ class Comparing:
             names = {arm.id: k for k, arm in enumerate(experiment.arms)}
             arm = np.array([names.get(part.get(experiment.id, ""), -1) for part in parts], dtype=np.int64)[place]
             if (arm >= 0).any():
+                is_whole = self.kept_from <= experiment.first_night  # else its arms were at work before what is known
                 self._assigned(
                     experiment.id, "An experiment of the shop: its arms restrict what their customers may be sent.",
-                    tuple(names), tuple(one.share for one in experiment.arms), plan.user[arm >= 0], arm[arm >= 0], values, known,
+                    tuple(names), tuple(one.share for one in experiment.arms), plan.user[arm >= 0], arm[arm >= 0], values,
+                    known if is_whole else known[:, :0],
                 )  # fmt: skip
 
     def _assigned(
         self, name: str, question: str, arms: tuple[str, ...], shares: tuple[float, ...] | None,
         user: np.ndarray, arm: np.ndarray, values: np.ndarray, known: np.ndarray,
     ) -> None:  # fmt: skip
-        """Everybody from their first night on, in the arm of that night."""
+        """Everybody from their first night on, in the arm of that night; `known` of the comparison's first night stays."""
         if name not in self.tallies:
-            self._known[name] = known if self.is_known_before or name != "holdout" else np.zeros((self.n, 0))
+            self._known[name] = known
             self._arm_of[name] = np.full(self.n, -1, dtype=np.int64)
             self._moved[name] = np.zeros(self.n, dtype=bool)
-            self.tallies[name] = self._tally(name, question, arms, shares, self._known[name].shape[1], self._segment)
+            self.tallies[name] = self._tally(name, question, arms, shares, known.shape[1], self._segment)
         arm_of, moved = self._arm_of[name], self._moved[name]
         changed = (arm_of[user] >= 0) & (arm_of[user] != arm) & ~moved[user]
         moved[user[changed]] = True

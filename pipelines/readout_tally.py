@@ -20,7 +20,7 @@ from pipelines.readout_nights import (
     UNSUBSCRIBED,
 )  # fmt: skip
 from pipelines.strategy.cuped import Arm, Difference, difference
-from pipelines.strategy.experiments import MIN_BUSY
+from pipelines.strategy.experiments import MIN_BUYERS
 from pipelines.strategy.sample_ratio import SampleRatio, of_counts, of_weights
 from pipelines.strategy.sequential import rho_of
 
@@ -105,9 +105,9 @@ class Tally:
                     if error > 0:  # not NaN
                         self.rho[k, metric.name] = float(rho_of(error))
 
-    def busy(self, k: int, metric: Metric) -> int:
-        """Customers of an arm with anything but 0."""
-        return int((self.values[k, :, metric.above] != 0).sum())
+    def n_buyers(self, k: int) -> int:
+        """Customers of an arm who bought anything."""
+        return int((self.values[k, :, BOUGHT] > 0).sum())
 
     def ratio(self) -> SampleRatio:
         """Customers per arm against the design; by lot: weights against the rows that a lot was drawn for."""
@@ -119,7 +119,7 @@ class Tally:
     def _is_ready(self, k: int, metric: Metric) -> bool:
         if metric.role == "guardrail":  # rare by their nature: their error has a floor instead
             return bool(self.rows[k].any() and self.rows[0].any())
-        return min(self.busy(k, metric), self.busy(0, metric)) >= MIN_BUSY
+        return min(self.n_buyers(k), self.n_buyers(0)) >= MIN_BUYERS
 
     def _sums(self, k: int, column: int) -> np.ndarray:
         return self.rows[k] if column == NIGHTS else self.values[k, :, column]

@@ -109,8 +109,8 @@ def _verdict(
         unit = "customers" if tally.shares else "customer-nights, weighted,"
         return "ratio_broken", words.broken_ratio(ratio, tally.arms[ratio.worst], unit)
     if row["effect_low"] is None:
-        fewest = min((k, 0), key=lambda i: tally.busy(i, metric))
-        return "open", words.too_few(tally.arms[fewest], tally.busy(fewest, metric), metric.name.replace("_cents", ""))
+        fewest = min((k, 0), key=tally.n_buyers)
+        return "open", words.too_few(tally.arms[fewest], tally.n_buyers(fewest))
     reading = Reading(
         tally.arms[k], tally.arms[0], metric.unit, row["effect"], row["effect_low"], row["effect_high"],
         looks_needed(row["effect"], row["std_error"], tally.rho[k, metric.name], tally.n_nights),

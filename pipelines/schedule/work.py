@@ -84,7 +84,7 @@ def judge(task: str, shop: str) -> dict[str, Any]:
 
 
 def read_out(shop: str) -> dict[str, Any]:
-    """What the campaigns did, as known at the end of the newest night."""
+    """What campaigns and experiments did, as known at the end of the newest night; publishes experiment_readout."""
     from pipelines.readout import readout
 
     with _one_line():

@@ -17,7 +17,7 @@ from pipelines.strategy.sample_ratio import SampleRatio
 
 State = Literal["better", "worse", "open", "harmful", "ratio_broken", "no_data"]
 GuardrailState = Literal["held", "open", "broken"]
-MIN_BUSY: Final = 30  # customers of an arm with an outcome other than 0, before a normal distribution may be assumed
+MIN_BUYERS: Final = 30  # customers of an arm who bought, before its mean spend may be taken for normally distributed
 
 
 def assign(user_keys: Sequence[str], seed: int, experiment: Experiment) -> np.ndarray:
@@ -123,8 +123,9 @@ def empty_arm(arm: str) -> str:
     return f"no verdict: {arm} has no customers; check its share and what it allows"
 
 
-def too_few(arm: str, n: int, unit: str) -> str:
+def too_few(arm: str, n_buyers: int) -> str:
     """The verdict before an interval may be told."""
     return (
-        f"no verdict yet: only {n} customers of {arm} had any {unit}, {MIN_BUSY} are needed before an interval is told"
+        f"no verdict yet: only {n_buyers} customers of {arm} bought anything, {MIN_BUYERS} are needed before an interval "
+        "is told"
     )

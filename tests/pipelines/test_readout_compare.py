@@ -107,7 +107,7 @@ def test_everybody_counts_from_their_first_plan_on_whatever_was_sent(store: Stor
     assert of(found, "holdout", "bought")["control_value"] == pytest.approx(1_000 / 4)
     assert of(found, "holdout", "order_cents")["arm_value"] == pytest.approx(1_750 / 3, rel=1e-6)
     assert row["state"] == "open"
-    assert row["verdict"].startswith("no verdict yet: only 1 customers of the holdout had any profit, 30 are needed")
+    assert row["verdict"].startswith("no verdict yet: only 1 customers of the holdout bought anything, 30 are needed")
     assert found["anomalies"] == []
 
 
