@@ -67,7 +67,7 @@ def run(night: date, context: Context) -> StageResult:
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
     if shop.strategy.rest_nights:
         inputs |= store.inputs("deliveries", window(night, shop.strategy.rest_nights))
-    config_hash = digest_of(shop.strategy, shop.fairness)
+    config_hash = digest_of(shop.strategy, shop.fairness_gate)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)
         if manifest:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.core.fairness import Fairness
+from pipelines.core.fairness import FairnessGate
 from pipelines.core.settings import Settings
 from pipelines.core.tables import EVENT_TYPES
 
@@ -265,7 +265,7 @@ class Shop(Settings):
     gates: Gates = Gates()
     strategy: Strategy = Strategy()
     models: Models = Models()
-    fairness: Fairness = Fairness()
+    fairness_gate: FairnessGate = FairnessGate()
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 
