@@ -1,6 +1,6 @@
 """Measures what the night's plan gives to groups of customers, and stops it where a gap is wider than the shop allows.
 
-    nightmarket night --shop demo --date 2026-03-15        # fairness: {...} in conf/shops/demo.yaml
+    nightmarket night --shop demo --date 2026-03-15        # fairness_gate: {...} in conf/shops/demo.yaml
 
 Compared are customers whom the plan could have sent something: not held out, and with a strategy that their consent and
 the other limits allow. The rules are pure functions of arrays, pipelines/strategy/fairness.py.
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import AuditError, NoDataError
-from pipelines.core.fairness import Fairness
+from pipelines.core.fairness import FairnessGate
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.strategy.candidates import NOTHING
@@ -36,16 +36,16 @@ MEASURES: Final = {
 def judge(night: date, shop: Shop, store: Store, plan: Path) -> dict[str, Any]:
     """What the staged plan (a folder) gives to each group and the widest gaps, for its manifest.
 
-    Raises AuditError, one line, where a gap breaks a bound of the shop's `fairness`.
+    Raises AuditError, one line, where a gap breaks a bound of the shop's `fairness_gate`.
     """
     found = measure(night, shop, store, plan)
-    broken = [text for gap in found["gaps"] if (text := _breach(gap, shop.fairness))]
+    broken = [text for gap in found["gaps"] if (text := _breach(gap, shop.fairness_gate))]
     if broken:
         raise AuditError(
-            f"shop {shop.shop}, {night}: the plan is unfair between groups of {shop.fairness.column}: "
+            f"shop {shop.shop}, {night}: the plan is unfair between groups of {shop.fairness_gate.column}: "
             f"{'; '.join(broken)}; nothing was published"
         )
-    return found | {"gaps": [_told(gap, shop.fairness) for gap in found["gaps"]]}
+    return found | {"gaps": [_told(gap, shop.fairness_gate) for gap in found["gaps"]]}
 
 
 def measure(night: date, shop: Shop, store: Store, plan: Path) -> dict[str, Any]:
@@ -65,13 +65,13 @@ def measure(night: date, shop: Shop, store: Store, plan: Path) -> dict[str, Any]
     }
     if not rows[C.EXPECTED_PROFIT_CENTS].null_count:
         arrays["profit_cents"] = rows[C.EXPECTED_PROFIT_CENTS].to_numpy()
-    group = groups_of(night, shop.fairness.column, store, rows[C.USER_KEY])
+    group = groups_of(night, shop.fairness_gate.column, store, rows[C.USER_KEY])
     gaps = [gap for name, told in arrays.items() if (gap := widest_gap(name, group, told))]
     groups = [
         {"name": one.name, "customers": one.customers, "means": {name: m.as_dict() for name, m in one.means.items()}}
         for one in group_means(group, arrays)
     ]
-    return {"column": shop.fairness.column, "customers": len(rows), "groups": groups, "gaps": gaps}
+    return {"column": shop.fairness_gate.column, "customers": len(rows), "groups": groups, "gaps": gaps}
 
 
 def groups_of(night: date, column: str, store: Store, keys: "pa.ChunkedArray") -> np.ndarray:
@@ -94,21 +94,21 @@ def groups_of(night: date, column: str, store: Store, keys: "pa.ChunkedArray") -
     return groups_by(column, found.combine_chunks())
 
 
-def _bounds(fairness: Fairness) -> Mapping[str, float | None]:
+def _bounds(fairness: FairnessGate) -> Mapping[str, float | None]:
     return {name: getattr(fairness, f"max_{name}_gap") for name in MEASURES}
 
 
-def _breach(gap: Gap, fairness: Fairness) -> str | None:
+def _breach(gap: Gap, fairness: FairnessGate) -> str | None:
     bound = _bounds(fairness)[gap.measure]
     if bound is None or not gap.breaks(bound):
         return None
     return (
         f"{MEASURES[gap.measure]}: '{gap.highest}' is {gap.difference} above '{gap.lowest}', "
-        f"at most {bound:g} is allowed (fairness.max_{gap.measure}_gap)"
+        f"at most {bound:g} is allowed (fairness_gate.max_{gap.measure}_gap)"
     )
 
 
-def _told(gap: Gap, fairness: Fairness) -> dict[str, Any]:
+def _told(gap: Gap, fairness: FairnessGate) -> dict[str, Any]:
     """For the manifest."""
     return {
         "measure": gap.measure,

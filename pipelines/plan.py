@@ -81,7 +81,7 @@ def run(night: date, context: Context) -> StageResult:
     result = StageResult("plan")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
     inputs |= inputs_of(night, shop.strategy, store) | store.inputs("deliveries", window(night, REACH_NIGHTS))
-    config_hash = digest_of(shop.strategy, shop.fairness)
+    config_hash = digest_of(shop.strategy, shop.fairness_gate)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)
         if manifest:

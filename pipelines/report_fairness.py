@@ -63,7 +63,7 @@ def measured(night: date, shop: Shop, store: Store) -> dict[str, Any]:
             place, is_here = _places(parts[C.USER_KEY], names)
             expected += np.bincount(place, parts[C.CONTRIBUTION_CENTS].to_numpy()[is_here], minlength=len(names))
     known = n_nights > 0
-    group = groups_of(night, shop.fairness.column, store, keys[C.USER_KEY])
+    group = groups_of(night, shop.fairness_gate.column, store, keys[C.USER_KEY])
     per_night = np.maximum(n_nights, 1)
     found = {}
     for name in sorted(set(group[known].tolist())):

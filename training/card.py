@@ -13,7 +13,8 @@ LIMITS: Final = {
     "behaviour": "Knows the order of the last events, not why they happened; a customer with no events gets the shop's "
     "average; a new type of event is unknown to it until it is trained again.",
     "effect": "Learnt from campaigns whose strategy was drawn by lot among those allowed; says nothing about strategies "
-    "that were never sent. Effects beyond the night of the message are not seen.",
+    "that were never sent. Effects beyond the night of the message are not seen. What makes each lift of a plan, factor by "
+    "factor, is in its table plan_reasons.",
     "policy": "What a message does tonight is the effect model's word; learnt is what it leaves behind, from nights whose "
     "strategies were drawn by lot. Purchases scatter so much that a small shop cannot tell two policies apart.",
     "value": "Extrapolates purchases of the past; sales, seasons and new goods that the past did not have are not in it.",

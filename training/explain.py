@@ -26,7 +26,7 @@ from pipelines.core.errors import NoDataError, TrainingError
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.core.tables import BIGINT, DOUBLE, STRING, TABLES
-from pipelines.strategy.attribution import Shares, largest, shapley
+from pipelines.strategy.attribution import Shares, Value, largest, shapley
 from pipelines.strategy.candidates import NOTHING, candidates
 from training.job import run_job
 from training.predict import scorer
@@ -70,25 +70,27 @@ class Usual:
 
 def explain(model: Lifts, rows: pa.Table, usual: Usual, factors: Sequence[Factor]) -> Shares:
     """Shares of the factors in LIFT_SPEND_CENTS, (n, f) cents, of n rows of customers with strategies."""
-    n = rows.num_rows
+    return shapley(game(model, rows, usual, factors), len(factors))
+
+
+def game(model: Lifts, rows: pa.Table, usual: Usual, factors: Sequence[Factor]) -> Value:
+    """What the model says of n rows whose own values are those of some factors, the usual ones of all others."""
     constant = {
-        name: pa.repeat(pa.scalar(value, rows.schema.field(name).type), n)
-        for name, value in usual.values.items()
-        if name in rows.schema.names
+        name: pa.repeat(pa.scalar(usual.values[name], rows.schema.field(name).type), rows.num_rows)
+        for factor in factors
+        for name in factor.columns
     }
 
     def lift(coalition: np.ndarray) -> np.ndarray:
-        theirs = [
-            name for factor, joined in zip(factors, coalition, strict=True) if not joined for name in factor.columns
-        ]
         mixed = rows
-        for name in theirs:
-            mixed = mixed.set_column(mixed.schema.get_field_index(name), name, constant[name])
+        for factor in (factor for factor, joined in zip(factors, coalition, strict=True) if not joined):
+            for name in factor.columns:
+                mixed = mixed.set_column(mixed.schema.get_field_index(name), name, constant[name])
         at = mixed.schema.get_field_index(C.STRATEGY_ID)
         mixed = mixed.set_column(at, C.STRATEGY_ID, strategy_ids(mixed))
         return np.asarray(model.predict(mixed)[C.LIFT_SPEND_CENTS].to_numpy())
 
-    return shapley(lift, len(factors))
+    return lift
 
 
 def reasons(rows: pa.Table, found: Shares, usual: Usual, factors: Sequence[Factor], words: Words) -> pa.Table:
@@ -169,7 +171,13 @@ def check_scores(model: Lifts, rows: pa.Table, store: Store, night: date) -> Non
     if not both.num_rows:
         return
     said = both[C.LIFT_SPEND_CENTS].to_numpy()
-    off = np.abs(model.predict(both.drop_columns(C.LIFT_SPEND_CENTS))[C.LIFT_SPEND_CENTS].to_numpy() - said)
+    told = model.predict(both.drop_columns(C.LIFT_SPEND_CENTS))
+    if C.LIFT_SPEND_CENTS not in told.schema.names:
+        raise TrainingError(
+            f"shop {store.shop}, {night}: the model tells {', '.join(told.schema.names)}, but no {C.LIFT_SPEND_CENTS} to "
+            "explain: it is of an older kind; train it again, then score the night again"
+        )
+    off = np.abs(told[C.LIFT_SPEND_CENTS].to_numpy() - said)
     wrong = off > _TOLERANCE * (1 + np.abs(said))
     if wrong.any():
         raise TrainingError(

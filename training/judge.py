@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError
-from pipelines.core.fairness import Fairness
+from pipelines.core.fairness import FairnessGate
 from pipelines.core.registry import BASELINE_FOLDER, Registry
 from pipelines.core.shop import Shop
 from pipelines.strategy.fairness import groups_by, judge_preferences, preferred
@@ -108,11 +108,11 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         predicted[name], speed[name] = timed(task.load(folder), examples.rows)
         speed[name]["size_mb"] = size_mb(folder)
     found = compare(task, examples, predicted)
-    found |= fairness(shop.fairness, examples, predicted)
+    found |= fairness(shop.fairness_gate, examples, predicted)
     return found | {"speed": speed, "card": card(task, challenger.tags, found, f"judged nights {_span(nights)}", speed)}
 
 
-def fairness(rules: Fairness, examples: Examples, predicted: Mapping[str, pa.Table]) -> dict[str, Any]:
+def fairness(rules: FairnessGate, examples: Examples, predicted: Mapping[str, pa.Table]) -> dict[str, Any]:
     """{"fairness": {check, passed, text}}: whether the challenger prefers some group of customers, among those who were sent
     something by lot. Nothing for a task without lifts and for a shop without a bound on who is treated."""
     bound = rules.max_treated_gap

@@ -1,4 +1,4 @@
-"""How a shop wants its groups of customers treated: `fairness` in conf/shops/NAME.yaml."""
+"""How a shop wants its groups of customers treated: `fairness_gate` in conf/shops/NAME.yaml."""
 
 from pydantic import Field, field_validator
 
@@ -7,7 +7,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.tables import BIGINT, DOUBLE, STRING, TABLES
 
 
-class Fairness(Settings):
+class FairnessGate(Settings):
     """Gaps between groups of customers in what a plan gives to those it could reach. A bound that is crossed by more than
     chance stops the plan; without one the report tells the gap."""
 

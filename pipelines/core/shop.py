@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.core.fairness import Fairness
+from pipelines.core.fairness import FairnessGate
 from pipelines.core.pricing import Pricing
 from pipelines.core.settings import Settings
 from pipelines.core.tables import EVENT_TYPES
@@ -422,7 +422,7 @@ class Shop(Settings):
     strategy: Strategy = Strategy()
     models: Models = Models()
     readout: Readout = Readout()
-    fairness: Fairness = Fairness()
+    fairness_gate: FairnessGate = FairnessGate()
     pricing: Pricing | None = Field(None, description="given, with task pricing: prices are suggested each night")
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")

@@ -12,7 +12,7 @@ from pipelines import fairness, plan
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
 from pipelines.core.errors import AuditError, ConfigError, NoDataError
-from pipelines.core.fairness import Fairness
+from pipelines.core.fairness import FairnessGate
 from pipelines.core.machine import Machine
 from pipelines.core.settings import read_yaml
 from pipelines.core.shop import Shop
@@ -30,7 +30,7 @@ STRATEGY = load_shop("demo").strategy.model_copy(update={"nightly_budget_cents":
 
 def shop(**rules: Any) -> Shop:
     """The demo shop with money for some 250 of 400 customers."""
-    update = {"strategy": STRATEGY, "fairness": Fairness(column=C.PRICE_BAND, **rules)}
+    update = {"strategy": STRATEGY, "fairness_gate": FairnessGate(column=C.PRICE_BAND, **rules)}
     return load_shop("demo").model_copy(update=update)
 
 
@@ -80,7 +80,7 @@ def test_a_scoring_that_disfavours_a_group_stops_the_plan_and_nothing_is_publish
     of = shop(max_treated_gap=0.2)
     expected = (
         r"2026-03-01: the plan is unfair between groups of price_band: share who are sent something: 'high' is "
-        r"0\.\d+ \[0\.\d+, 0\.\d+\] above 'low', at most 0\.2 is allowed \(fairness\.max_treated_gap\); nothing was published"
+        r"0\.\d+ \[0\.\d+, 0\.\d+\] above 'low', at most 0\.2 is allowed \(fairness_gate\.max_treated_gap\); nothing was published"
     )
     with pytest.raises(AuditError, match=expected) as stopped:
         plan.run(NIGHT, Context(of, Machine(), store, tmp_path / "landing"))
@@ -142,7 +142,7 @@ def test_a_plan_drawn_by_lot_is_fair_and_expects_no_profit_of_a_group(store: Sto
 
 def test_groups_can_be_cut_from_a_number(store: Store, tmp_path: Path) -> None:
     score(store, bias=0.0)
-    of = shop().model_copy(update={"fairness": Fairness(column=C.N_PURCHASES)})
+    of = shop().model_copy(update={"fairness_gate": FairnessGate(column=C.N_PURCHASES)})
     found = judged(store, of, tmp_path / "staging")
     assert {group["name"] for group in found["groups"]} == {"n_purchases up to 99", "n_purchases above 99"}
 
@@ -150,9 +150,10 @@ def test_groups_can_be_cut_from_a_number(store: Store, tmp_path: Path) -> None:
 def test_a_column_that_nobody_can_be_grouped_by_is_refused_with_those_that_can(tmp_path: Path) -> None:
     text = Path("conf/shops/yoochoose.yaml").read_text(encoding="utf-8")
     path = tmp_path / "yoochoose.yaml"
-    path.write_text(text + "fairness: {column: shoe_size}\n", encoding="utf-8")
+    path.write_text(text + "fairness_gate: {column: shoe_size}\n", encoding="utf-8")
     with pytest.raises(
-        ConfigError, match=r"fairness\.column: no column that customers can be grouped by; allowed are segment_name"
+        ConfigError,
+        match=r"fairness_gate\.column: no column that customers can be grouped by; allowed are segment_name",
     ):
         read_yaml(path, Shop)
 
@@ -160,6 +161,6 @@ def test_a_column_that_nobody_can_be_grouped_by_is_refused_with_those_that_can(t
 def test_a_night_without_segments_is_told(store: Store, tmp_path: Path) -> None:
     plan.build(NIGHT, shop(), store, tmp_path / "staging")
     (store.partition("segments", NIGHT) / "part-00000.parquet").unlink()
-    of = shop().model_copy(update={"fairness": Fairness()})
+    of = shop().model_copy(update={"fairness_gate": FairnessGate()})
     with pytest.raises(NoDataError, match="no table segments; fairness needs it: run the features stage first"):
         fairness.judge(NIGHT, of, store, tmp_path / "staging" / plan.TABLE)

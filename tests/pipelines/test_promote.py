@@ -236,6 +236,18 @@ def test_a_champion_that_changed_while_it_was_compared_keeps_its_place(
     assert found.version == "1"
 
 
+def test_a_better_challenger_that_prefers_a_group_of_customers_is_kept_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(TASK, LAST, context(root))
+    judge = module._judge
+    unfair = {"fairness": {"check": "fairness", "passed": False, "text": "prefers by price_band"}}
+    monkeypatch.setattr(module, "_judge", lambda *args: judge(*args) | unfair)
+    verdict = promote(TASK, LAST, context(root))
+    assert verdict.verdict == "kept"
+    assert failed(verdict) == ["fairness"]
+
+
 def test_a_promotion_that_comes_second_tells_what_the_first_decided(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

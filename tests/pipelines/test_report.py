@@ -373,6 +373,7 @@ def test_groups_and_reasons_are_told_with_and_without_a_model(store: Store, tmp_
     html = page_of(store, tmp_path / "lots")
     assert "there is nothing to explain but the lot" in html
     assert "50.0 points above" in html
+    assert "which gets 50.0% of as much, interval 40.0 points to 60.0 points" in html
     assert "At most 30.0 points is allowed" in html
     assert "what came of it per group cannot be said yet" in html
     groups[0]["means"] = {**means, "profit_cents": share}

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
-from pipelines.core.fairness import Fairness
+from pipelines.core.fairness import FairnessGate
 from pipelines.core.storage import Store
 from pipelines.report_fairness import fairness, measured
 from tests.pipelines.test_report import publish
@@ -17,7 +17,7 @@ from tests.pipelines.test_report import publish
 NIGHT = date(2026, 3, 10)
 EVE = NIGHT - timedelta(days=1)
 N = 200
-SHOP = load_shop("demo").model_copy(update={"fairness": Fairness(column=C.PRICE_BAND, max_treated_gap=0.2)})
+SHOP = load_shop("demo").model_copy(update={"fairness_gate": FairnessGate(column=C.PRICE_BAND, max_treated_gap=0.2)})
 
 
 def band(number: int) -> str:

@@ -1,6 +1,5 @@
 """Reasons add up, find what made the data, change with the model (Adebayo et al. 2018), and say it in words."""
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,15 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError, TrainingError
 from pipelines.core.storage import Store
 from pipelines.strategy.attribution import Shares
+from reasons import scrambled, with_answers_of_others
 from tests.training.small_effect import STRATEGIES, campaign, examples, profiles, with_strategies
 from tests.training.tasks.test_effect import publish, shop
 from training.explain import REST, USUAL, Lifts, Usual, check_scores, explain, planned_rows, reasons
-from training.task import Examples, Fitting
+from training.task import Fitting
 from training.tasks.effect import TASK
 from training.tasks.effect_factors import Words, factors_of
 from training.tasks.effect_fit import fit_effect
-from training.tasks.effect_model import BoostedEffect, Head
+from training.tasks.effect_model import BoostedEffect
 
 HOW = Fitting(threads=1)
 NIGHT = date(2026, 3, 6)
@@ -52,28 +52,6 @@ def explained(model: Lifts, rows: pa.Table = ROWS) -> Shares:
 def agreement(one: Lifts, other: Lifts) -> float:
     """Correlation of two models' contributions, over customers and factors."""
     return float(np.corrcoef(explained(one).shares.ravel(), explained(other).shares.ravel())[0, 1])
-
-
-def with_answers_of_others(told: Examples, seed: int) -> Examples:
-    """Outcomes dealt anew among those who were sent something and among those who were not: nothing can be learnt."""
-    rng, order = np.random.default_rng(seed), np.arange(len(told))
-    sent = told.rows[C.FREQUENCY].to_numpy() > 0
-    for where in (sent, ~sent):
-        order[where] = rng.permutation(np.flatnonzero(where))
-    return replace(told, target=told.target.take(pa.array(order)))
-
-
-def scrambled(model: BoostedEffect) -> BoostedEffect:
-    """The same weights in other places."""
-    rng = np.random.default_rng(3)
-
-    def head(one: Head) -> Head:
-        weight = one.linear.weight.copy()
-        places = np.flatnonzero(weight)
-        weight.flat[places] = weight.flat[rng.permutation(places)]
-        return replace(one, linear=replace(one.linear, weight=weight), trees=None)
-
-    return replace(model, click=head(model.click), unasked=head(model.unasked), _compiled={})
 
 
 # -- sanity
@@ -211,6 +189,18 @@ def test_a_model_that_does_not_give_the_lifts_of_the_scores_is_refused(tmp_path:
     check_scores(Flat(), scored(store, 3.0), store, NIGHT)
     with pytest.raises(TrainingError, match=r"off by up to 1 cents in 2 of 2 customers.*score the night again"):
         check_scores(Flat(), scored(store, 4.0), store, NIGHT)
+
+
+def test_a_model_that_tells_no_lift_is_refused(tmp_path: Path) -> None:
+    class Old:
+        def predict(self, rows: pa.Table) -> pa.Table:
+            return pa.table({C.P_CLICK: np.zeros(rows.num_rows)})
+
+    store = Store(tmp_path, "small")
+    with pytest.raises(
+        TrainingError, match=r"the model tells p_click, but no lift_spend_cents to explain.*train it again"
+    ):
+        check_scores(Old(), scored(store, 3.0), store, NIGHT)
 
 
 def test_a_plan_without_scores_is_refused(tmp_path: Path) -> None:

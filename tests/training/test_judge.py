@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError
-from pipelines.core.fairness import Fairness
+from pipelines.core.fairness import FairnessGate
 from pipelines.strategy.judgement import log_loss
 from tests.fake_task import FakeModel, FakeTask
 from tests.training.small_effect import campaign
@@ -82,17 +82,17 @@ def sent_by_lot() -> tuple[Examples, dict[str, pa.Table]]:
 
 def test_a_challenger_that_prefers_a_group_is_told_so_where_the_shop_has_a_bound() -> None:
     told, predicted = sent_by_lot()
-    found = fairness(Fairness(max_treated_gap=0.2), told, predicted)["fairness"]
+    found = fairness(FairnessGate(max_treated_gap=0.2), told, predicted)["fairness"]
     assert (found["check"], found["passed"]) == ("fairness", False)
     assert "prefers by segment_name, at most 0.2: 'owls' above 'larks' by 0.99" in found["text"]
-    fair = fairness(Fairness(max_treated_gap=0.2), told, {**predicted, "challenger": predicted["champion"]})
+    fair = fairness(FairnessGate(max_treated_gap=0.2), told, {**predicted, "challenger": predicted["champion"]})
     assert fair["fairness"]["passed"]
-    unseen = fairness(Fairness(column="price_band", max_treated_gap=0.2), told, predicted)["fairness"]
+    unseen = fairness(FairnessGate(column="price_band", max_treated_gap=0.2), told, predicted)["fairness"]
     assert unseen["passed"]
     assert "models do not see price_band" in unseen["text"]
 
 
 def test_without_a_bound_or_a_lift_nothing_is_said_of_fairness() -> None:
     told, predicted = sent_by_lot()
-    assert fairness(Fairness(), told, predicted) == {}
-    assert fairness(Fairness(max_treated_gap=0.2), told, dict.fromkeys(predicted, told.target)) == {}
+    assert fairness(FairnessGate(), told, predicted) == {}
+    assert fairness(FairnessGate(max_treated_gap=0.2), told, dict.fromkeys(predicted, told.target)) == {}
