@@ -23,6 +23,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATES = (TEMPLATE, Path(__file__).with_name("report_market.html.j2"))
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "JP¥", "INR": "₹"}
 _WORDS = {
@@ -44,7 +45,7 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("report")
     inputs = _inputs(night, shop, store)
-    config_hash = digest_of(shop, file_hash(TEMPLATE))  # a changed page is a changed report
+    config_hash = digest_of(shop, *map(file_hash, TEMPLATES))  # a changed page is a changed report
     manifest = store.manifest(TABLE, night)
     if manifest and not context.force and store.is_current(TABLE, night, inputs, config_hash):
         result.add(manifest, made=False)

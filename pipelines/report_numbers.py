@@ -16,6 +16,7 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.report_audience import measured, plan, segments
+from pipelines.report_market import coming, prices
 from pipelines.report_models import closed_loop, models
 from pipelines.report_read import ranked, read, rows_by, share
 from pipelines.trend import category_counts
@@ -38,6 +39,8 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "measured": measured(night, store),
         "cost": cost(night, shop, store),
     }
+    sections["coming"] = coming(night, store, sections["trend"])
+    sections["prices"] = prices(night, shop, store)
     sections["quality"] = quality(night, shop, store, sections)
     sections["headline"] = headline(sections)
     return sections
