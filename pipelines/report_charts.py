@@ -100,6 +100,28 @@ def curve(points: Sequence[tuple[float, float]], here: tuple[float, float], labe
     )
 
 
+def outlook(
+    values: Sequence[float | None], coming: Sequence[float], low: Sequence[float], high: Sequence[float], label: str
+) -> Markup:
+    """Values over equal steps, from zero up, then what is expected, dashed, within its band from `low` to `high`."""
+    top = max([*(value for value in values if value is not None), *high], default=0) or 1
+    n = len(values) + len(coming)
+    step = 100 / (n - 1) if n > 1 else 0.0
+
+    def points(numbers: Sequence[float | None], start: int) -> list[str]:
+        return [f"{_n((start + i) * step)},{_n(94 - 86 * v / top)}" for i, v in enumerate(numbers) if v is not None]
+
+    now = len(values)
+    last = [value for value in values[-1:] if value is not None]
+    band = " ".join(points(high, now) + points(low, now)[::-1])
+    marks = f'<polygon class="t-wash" points="{band}"/>'
+    marks += f'<polyline class="s-accent" points="{" ".join(points(values, 0))}"/>'
+    ahead = " ".join(points([*last, *coming], now - len(last)))
+    marks += f'<polyline class="s-accent" stroke-dasharray="4 3" points="{ahead}"/>'
+    drawn = f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">{marks}</svg>'
+    return _svg("spark", label, '<line class="s-grid" x1="0" x2="100%" y1="94%" y2="94%"/>' + drawn)
+
+
 def columns(values: Sequence[float], label: str) -> Markup:
     """Upright bars side by side; their words stand under them in the page's grid of as many equal columns."""
     top, width = max(values, default=0) or 1, 100 / max(len(values), 1)

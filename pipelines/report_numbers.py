@@ -18,6 +18,7 @@ from pipelines.gates import judge_volume
 from pipelines.readout_compare import experiments
 from pipelines.report_audience import measured, plan, segments
 from pipelines.report_fairness import fairness
+from pipelines.report_market import coming, prices
 from pipelines.report_models import closed_loop, models
 from pipelines.report_read import ranked, read, rows_by, share
 from pipelines.report_reasons import reasons
@@ -45,6 +46,8 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "experiments": experiments(night, shop, store),
         "cost": cost(night, shop, store),
     }
+    sections["coming"] = coming(night, store, sections["trend"])
+    sections["prices"] = prices(night, shop, store)
     sections["quality"] = quality(night, shop, store, sections)
     sections["headline"] = headline(sections)
     return sections

@@ -182,12 +182,20 @@ def _seasonal_mean(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
 
 
 def _smoothing(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
-    """Exponential smoothing of level and season (Holt and Winters)."""
+    """Exponential smoothing of level and season (Holt and Winters), begun with the first two seasons."""
     from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
+    first = roots[: 2 * season].reshape(2, season).mean(axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an optimum at the edge, such as a season that never changes, is no fault
-        model = ExponentialSmoothing(roots, seasonal="add", seasonal_periods=season, initialization_method="heuristic")
+        model = ExponentialSmoothing(
+            roots,
+            seasonal="add",
+            seasonal_periods=season,
+            initialization_method="known",
+            initial_level=first.mean(),
+            initial_seasonal=first - first.mean(),
+        )
         return np.asarray(model.fit().forecast(horizon))
 
 
