@@ -112,8 +112,9 @@ def conversation(module: str, spec: dict[str, Any], folder: Path, logs: Path) ->
     finally:
         process.kill()
         process.wait()
-        process.stdin.close()
         process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # a request that nobody read
+            process.stdin.close()
 
 
 def _child(command: list[str], log: Path) -> int:

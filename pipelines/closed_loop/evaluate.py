@@ -67,8 +67,7 @@ def evaluate(
         raise WrongUseError(f"--nights {nights} --seeds {seeds}: expected {LAST_NIGHTS} nights and 2 seeds at least")
     shop = with_shocks(shop)
     store = Store(root, shop.shop)
-    basis = digest_of(shop, nights, sources_digest("pipelines", "training"))
-    kept = store.folder / "evaluations" / "closed_loop" / basis
+    kept = store.folder / "evaluations" / "closed_loop" / basis_of(shop, nights)
     kept.mkdir(parents=True, exist_ok=True)
     chosen = range(first_seed, first_seed + seeds)
     missing = [seed for seed in chosen if not (kept / f"{seed}.json").is_file()]
@@ -98,6 +97,11 @@ def evaluate(
         if path:
             _write(path, picture)
     return result
+
+
+def basis_of(shop: Shop, nights: int) -> str:
+    """What the play of a seed depends on, besides the seed: settings and code."""
+    return digest_of(shop, nights, sources_digest("pipelines", "training"))
 
 
 def play_seed(shop: Shop, seed: int, nights: int, kept: Path) -> None:

@@ -26,7 +26,7 @@ from pipelines.simulator.world import World as Shop_World
 from pipelines.simulator.world import build_world
 from pipelines.strategy.candidates import Candidate, candidates
 
-_OTHER_NIGHTS = 8  # of the same weekday, that stand for what a night may be like
+_OTHER_NIGHTS = 4  # of the same weekday, that stand for what a night may be like
 
 
 class World:

@@ -258,3 +258,15 @@ def test_of_two_masters_one_that_answers_is_enough() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         require_master(f"spark://127.0.0.1:1,127.0.0.1:{server.getsockname()[1]}")
     require_master("yarn")
+
+
+def test_a_conversation_asks_and_is_answered_until_the_job_ends(tmp_path: Path) -> None:
+    with launching.conversation("tests.fake_talker", {}, tmp_path / "job", tmp_path / "logs") as ask:
+        assert ask({"say": "é"}) == {"echo": {"say": "é"}}
+        with pytest.raises(JobError, match=r"tests\.fake_talker: no such thing"):
+            ask({"fail": True})
+        assert ask({}) == {"echo": {}}  # one failure ends nothing
+        with pytest.raises(JobError, match=r"it is enough; log: .*fake_talker\.log"):
+            ask({"end": True})
+        with pytest.raises(JobError, match="it is enough"):
+            ask({})

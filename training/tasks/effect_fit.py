@@ -36,7 +36,6 @@ _PATIENCE: Final = 30
 _UNASKED_PRECISION: Final = 100.0  # of the terms of buying unasked, around 0
 # What the usual message is thought to add to the logit of buying, held as firmly as some 100 purchases would tell it.
 _USUAL_EFFECT, _USUAL_EFFECT_PRECISION = 0.1, 100.0
-_MESSAGE_PRECISION: Final = 100.0  # of what a message does beside its click, around 0
 _CALIBRATION_PRECISION: Final = 100.0  # of the shift around 0 and the slope around 1
 _COMMON_SHARE: Final = 0.995  # orders above this quantile count as that: one sofa must not move everybody's mean
 
@@ -92,7 +91,6 @@ def fit_effect(train: Examples, valid: Examples, how: Fitting, rounds: int) -> B
         complaint=_answer("complaint", *parts(COMPLAINED), penalty, how, rounds),
         unasked=unasked,
         per_click=0.0,
-        per_message=0.0,
         effect=None,
         orders=_orders(train),
     )
@@ -125,30 +123,23 @@ def _unasked(train: _Part, valid: _Part, how: Fitting, rounds: int) -> Head:
 
 
 def _with_effect(model: BoostedEffect, train: _Part) -> BoostedEffect:
-    """What a message and a click are worth: the logit of buying is unasked's + shift + message + effect x P(click) /
-    usual P(click), effect >= 0."""
+    """What a click is worth: the logit of buying is unasked's + shift + effect x P(click) / usual P(click), effect >= 0."""
     start = model.unasked.raw(alone(train.view.phi))
     click = model.click.answers(train.view)
     usual = float(np.average(click[click > 0], weights=train.weight[click > 0]))
-    share, is_sent = click / usual, (train.view.psi[:, 0] > 0).astype(np.float64)
+    share = click / usual
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        raw = start + values[0] + values[1] * share + values[2] * is_sent
+        raw = start + values[0] + values[1] * share
         residual = train.weight * (expit(raw) - train.y)
-        gaps = values - np.array([0.0, _USUAL_EFFECT, 0.0])
-        value = train.weight @ (np.logaddexp(0, raw) - train.y * raw) + precision @ gaps**2 / 2
-        return float(value), np.array([residual.sum(), residual @ share, residual @ is_sent]) + precision * gaps
+        gap = values[1] - _USUAL_EFFECT
+        value = train.weight @ (np.logaddexp(0, raw) - train.y * raw) + _USUAL_EFFECT_PRECISION * gap**2 / 2
+        return float(value), np.array([residual.sum(), residual @ share + _USUAL_EFFECT_PRECISION * gap])
 
-    precision = np.array([0.0, _USUAL_EFFECT_PRECISION, _MESSAGE_PRECISION])
-    begin, bounds = np.array([0.0, _USUAL_EFFECT, 0.0]), [(None, None), (0.0, None), (None, None)]
-    shift, effect, message = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds).x
+    begin = np.array([0.0, _USUAL_EFFECT])
+    shift, effect = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=[(None, None), (0.0, None)]).x
     linear = replace(model.unasked.linear, start=model.unasked.linear.start + float(shift))
-    return replace(
-        model,
-        unasked=replace(model.unasked, linear=linear),
-        per_click=float(effect) / usual,
-        per_message=float(message),
-    )
+    return replace(model, unasked=replace(model.unasked, linear=linear), per_click=float(effect) / usual)
 
 
 def _trees(

@@ -132,8 +132,7 @@ def own_order_cents(rows: pa.Table, mean_cents: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class BoostedEffect:
-    """The logit of buying is `unasked`, where something is sent `per_message` + `per_click` x P(click) more, and what
-    `effect` adds."""
+    """The logit of buying is `unasked`, where something is sent `per_click` x P(click) more, and what `effect` adds."""
 
     customers: CustomerTerms
     strategies: StrategyTerms
@@ -141,7 +140,6 @@ class BoostedEffect:
     complaint: Head
     unasked: Head  # of customers alone
     per_click: float
-    per_message: float  # beside its click: who is written to in vain may be put off
     effect: lightgbm.Booster | None
     orders: Orders
     kind: ClassVar[str] = "boosted"
@@ -167,8 +165,7 @@ class BoostedEffect:
     def purchase_logits(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Before calibration: under the strategies, (n,) or (n, s), and under nothing, (n,) or (n, 1)."""
         nothing = view.spread(self.unasked.raw(alone(view.phi)))
-        is_sent = view.psi[:, 0] > 0
-        sent = nothing + self.per_message * is_sent + self.per_click * self.click.answers(view)
+        sent = nothing + self.per_click * self.click.answers(view)
         if self.effect is None:
             return sent, nothing
         moved, unmoved = view.trees_and_nothing("effect", self.effect)
@@ -193,7 +190,7 @@ class BoostedEffect:
         told["customers"] = vars(self.customers)
         told["strategies"] = vars(self.strategies)
         told["orders"] = vars(self.orders)
-        told |= {"per_click": self.per_click, "per_message": self.per_message, "heads": {}}
+        told |= {"per_click": self.per_click, "heads": {}}
         trees = {"effect": self.effect}
         for head in (self.click, self.complaint, self.unasked):
             told["heads"][head.name] = {"linear": head.linear.to_json(), "shift": head.shift, "slope": head.slope}
@@ -221,7 +218,6 @@ class BoostedEffect:
             complaint=heads["complaint"],
             unasked=heads["unasked"],
             per_click=told["per_click"],
-            per_message=told["per_message"],
             effect=trees.get("effect"),
             orders=Orders(**told["orders"]),
         )

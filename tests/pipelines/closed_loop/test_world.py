@@ -19,17 +19,17 @@ from pipelines.simulator.truth import potential_outcomes
 
 def shop_of(customers: int) -> Shop:
     demo = load_shop("demo")
-    simulator = Simulator(customers=customers, items=100, history_nights=4)
+    simulator = Simulator(customers=customers, items=100, history_nights=3)
     return demo.model_copy(update={"simulator": simulator})
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """300 customers after four plain nights and three on which all sorts of strategies were sent."""
+    """300 customers after three plain nights and two on which all sorts of strategies were sent."""
     made = World(shop_of(300), tmp_path / "world")
-    for _ in range(4):
+    for _ in range(3):
         made.play()
-    for night in range(3):
+    for night in range(2):
         made.remember()
         made.play(policies.planned(made, night + 1))
     made.remember()
