@@ -16,6 +16,7 @@ import numpy as np
 
 from pipelines.strategy.off_policy import Feedback, self_normalised_dr, usual_clip
 from pipelines.strategy.off_policy_interval import per_cluster
+from pipelines.strategy.reward_model import fit_ridge, logit, sigmoid
 
 CLIPS: Final = (20.0, 10.0, 5.0, 2.0, 0.0)
 DELTA: Final = 0.1  # each interval that SLOPE compares fails with this probability at most, on one side
@@ -23,7 +24,6 @@ DELTA: Final = 0.1  # each interval that SLOPE compares fails with this probabil
 _PRIOR: Final = np.array([0.0, 1.0, 0.0])
 _PRECISION: Final = np.array([0.1, 5.0, 1.0])
 _MOST_WEIGHT: Final = 10.0
-_STEPS, _LONGEST_STEP = 25, 2.0
 _TINY: Final = 1e-6
 
 
@@ -36,23 +36,14 @@ def calibrated(log: Feedback) -> Feedback:
     rows = np.arange(len(log))
     is_binary = bool(np.isin(log.reward, (0, 1)).all())
     scale = 1.0 if is_binary else float(log.reward.std()) or 1.0
-    raw = _logit(log.model) if is_binary else log.model / scale
+    raw = logit(log.model) if is_binary else log.model / scale
     terms = np.stack([np.ones_like(raw), raw, log.policy], axis=2)  # (n, a, 3)
     x, y = terms[rows, log.action], log.reward / scale
     weight = np.sqrt(log.weight)
     weight = np.minimum(weight / max(float(weight.mean()), _TINY), _MOST_WEIGHT)
-    found = _PRIOR.copy()
-    for _ in range(_STEPS if is_binary else 1):
-        mean = _sigmoid(x @ found) if is_binary else x @ found
-        curve = weight * (mean * (1 - mean) if is_binary else 1.0)
-        gradient = x.T @ (weight * (y - mean)) - _PRECISION * (found - _PRIOR)
-        step = np.linalg.solve((x * curve[:, None]).T @ x + np.diag(_PRECISION), gradient)
-        longest = float(np.abs(step).max())
-        found = found + (step * min(1.0, _LONGEST_STEP / longest) if is_binary and longest > 0 else step)
-        if longest < _TINY:
-            break
+    found = fit_ridge(x, y, weight, _PRIOR, _PRECISION, is_binary)
     moved = terms @ found
-    return replace(log, q=_sigmoid(moved) if is_binary else moved * scale)
+    return replace(log, q=sigmoid(moved) if is_binary else moved * scale)
 
 
 def family(log: Feedback) -> dict[str, np.ndarray]:
@@ -66,6 +57,12 @@ def name_of(most: float) -> str:
     return (
         "calibrated DM" if most == 0 else "calibrated SNDR" if most == np.inf else f"calibrated SNDR, w <= {most:.3g}"
     )
+
+
+def tuned(terms: Sequence[np.ndarray]) -> np.ndarray:
+    """The terms that SLOPE++ takes of one estimator at several settings, the widest first, as zr-obp does."""
+    widest_first = sorted(terms, key=lambda one: -one.var())
+    return widest_first[slope(widest_first)]
 
 
 def slope(terms: Sequence[np.ndarray], cluster: np.ndarray | None = None, delta: float = DELTA) -> int:
@@ -91,12 +88,3 @@ def slope(terms: Sequence[np.ndarray], cluster: np.ndarray | None = None, delta:
         values.append(value)
         widths.append(width)
     return len(values) - 1
-
-
-def _sigmoid(raw: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(raw, -500, 500))))
-
-
-def _logit(share: np.ndarray) -> np.ndarray:
-    share = np.clip(share, _TINY, 1 - _TINY)
-    return np.log(share / (1 - share))
