@@ -19,7 +19,7 @@ import numpy as np
 
 from pipelines.strategy import off_policy as ope
 from pipelines.strategy.off_policy import Feedback
-from pipelines.strategy.off_policy_choice import slope
+from pipelines.strategy.off_policy_choice import tuned
 
 LAMBDAS = (10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0, 10000.0, np.inf)  # as in obp's examples
 SUB_GAUSSIAN = (0.0, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.5, 1.0)
@@ -54,8 +54,7 @@ def by_ours(log: Feedback) -> dict[str, float]:
         gap = log.reward if is_ips else log.residual
         start = np.zeros(len(log)) if is_ips else log.expected
         terms = [start + weight * gap for weight in weights]
-        widest_first = sorted(terms, key=lambda one: -one.var())
-        values[f"{name}(slope)"] = float(widest_first[slope(widest_first)].mean())
+        values[f"{name}(slope)"] = float(tuned(terms).mean())
         scores = [
             one.var() / len(log) + _bias(log, weight, gap) ** 2 for one, weight in zip(terms, weights, strict=True)
         ]
@@ -93,8 +92,8 @@ def by_obp(log: Feedback) -> dict[str, float]:
     for name, kind in _OBP_TUNED.items():
         lambdas = list(SUB_GAUSSIAN if name.startswith("sg") else LAMBDAS)
         for method in ("slope", "mse"):
-            tuned = getattr(obp, kind)(lambdas=lambdas, tuning_method=method)
-            values[f"{name}({method})"] = float(tuned.estimate_policy_value_with_tuning(**given))
+            chosen = getattr(obp, kind)(lambdas=lambdas, tuning_method=method)
+            values[f"{name}({method})"] = float(chosen.estimate_policy_value_with_tuning(**given))
     return values
 
 

@@ -249,13 +249,14 @@ def plan(
 
 @app.command()
 def evaluate(
-    name: Annotated[str, typer.Argument(help="What is judged: behaviour or value.")],
+    name: Annotated[str, typer.Argument(help="What is judged: behaviour, open-bandit or value.")],
     data: Annotated[Path, typer.Option("--data", help="Folder that holds the data set.")],
     as_json: JsonOption = False,
 ) -> None:
     """Judge one part on one real data set, with baselines beside it and intervals on both.
 
-    **behaviour**: next behaviour on Taobao UserBehavior. **value**: customer lifetime value on CDNOW.
+    **behaviour**: next behaviour on Taobao UserBehavior. **open-bandit**: off-policy evaluation on the Open Bandit data.
+    **value**: customer lifetime value on CDNOW.
     """
     from pipelines import evaluate as judging
     from pipelines.show import evaluation_table

@@ -3,9 +3,10 @@
     nightmarket evaluate behaviour --data ../shared/data/taobao-userbehavior
     nightmarket evaluate hillstrom --data ../shared/data/hillstrom
     nightmarket evaluate value --data ../shared/data/cdnow
+    nightmarket evaluate open-bandit --data ../shared/data/open-bandit
 
-The judgement itself is training/evaluate_NAME.py, started as a process. Nothing is written but the result, kept under
-<root>/evaluations/NAME.json.
+The judgement itself is training/evaluate_NAME.py (a dash in NAME is an underscore there), started as a process. Nothing is
+written but the result, kept under <root>/evaluations/NAME.json.
 """
 
 import json
@@ -21,6 +22,7 @@ from pipelines.launch import launch
 NAMES = {
     "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
     "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",
+    "open-bandit": "off-policy evaluation on the Open Bandit data: Thompson's clicks from random logs",
     "value": "customer lifetime value on CDNOW: 39 weeks fit, the next 39 judge",
 }
 
@@ -36,7 +38,7 @@ def evaluate(name: str, data: Path, machine: Machine) -> dict[str, Any]:
     kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept, prefix=f".{name}-") as folder:
         result = launch(
-            f"training.evaluate_{name}",
+            f"training.evaluate_{name.replace('-', '_')}",
             {"data": str(data.resolve()), "threads": machine.threads, "weights": str(root / "weights")},
             machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
             Path(folder),

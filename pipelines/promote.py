@@ -20,7 +20,14 @@ from pipelines.core.storage import ABSENT, Store
 from pipelines.core.tables import TABLES
 from pipelines.launch import launch
 from pipelines.stage import Context
-from pipelines.strategy.judgement import Finding, Interval, judge_calibration, judge_metric, judge_segments
+from pipelines.strategy.judgement import (
+    Finding,
+    Interval,
+    judge_calibration,
+    judge_metric,
+    judge_policy,
+    judge_segments,
+)
 from pipelines.train import check_task, registry_of
 
 PROMOTED, KEPT, WAITING, ROLLED_BACK = "promoted", "kept", "waiting", "rolled back"
@@ -98,7 +105,7 @@ def rollback(task: str, context: Context) -> dict[str, str]:
 
 def judged_findings(found: dict[str, Any], models: Models, *, tie_is_enough: bool = False) -> list[Finding]:
     """What the result of training.judge says about the challenger: metric, calibration, segments, latency, size and, where
-    the shop has a bound on it, fairness."""
+    they are told, fairness and the policy's value."""
 
     def interval(told: dict[str, Any]) -> Interval:
         return Interval.from_dict(told)
@@ -126,6 +133,7 @@ def judged_findings(found: dict[str, Any], models: Models, *, tie_is_enough: boo
         ),
         Finding("size", size <= models.max_model_mb, f"{size:.3g} MB, at most {models.max_model_mb:g} (max_model_mb)"),
         *([Finding(**found["fairness"])] if "fairness" in found else []),
+        *([judge_policy(found["off_policy"])] if "off_policy" in found else []),
     ]
 
 

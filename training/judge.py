@@ -25,7 +25,7 @@ from pipelines.strategy.judgement import MIN_SEGMENT_CUSTOMERS, Finding, Interva
 from training.card import card
 from training.job import run_job
 from training.reading import Reading
-from training.task import Examples, Measure, Model, Task, task_of
+from training.task import Examples, Measure, Model, PolicyTask, Task, task_of
 
 CHALLENGER, CHAMPION, BASELINE = "challenger", "champion", "baseline"
 
@@ -92,7 +92,8 @@ def _told(values: Mapping[str, Mapping[str, np.ndarray]], who: str, level: float
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """Keys of `compare` and `fairness`, `speed` per model {seconds_per_row, size_mb} and the `card`. Raises RegistryError, NoDataError."""
+    """Keys of `compare` and `fairness`, `speed` per model {seconds_per_row, size_mb}, the `card`, and `off_policy` where the
+    model chooses what is sent. Raises RegistryError, NoDataError."""
     shop, task = Shop.model_validate(spec["shop"]), task_of(spec["task"])
     nights = tuple(date.fromisoformat(night) for night in spec["nights"])
     registry = Registry(shop.shop, Path(spec["root"]), spec["mlflow_uri"])
@@ -102,13 +103,17 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         CHAMPION: registry.fetch(registry.get(task.name, spec["champion"])),
         BASELINE: registry.file(challenger, BASELINE_FOLDER),
     }
-    examples = task.examples(shop, Reading(registry.root, shop.shop, max(nights)), nights)
+    store = Reading(registry.root, shop.shop, max(nights))
+    examples = task.examples(shop, store, nights)
+    models = {name: task.load(folder) for name, folder in folders.items()}
     predicted, speed = {}, {}
     for name, folder in folders.items():
-        predicted[name], speed[name] = timed(task.load(folder), examples.rows)
+        predicted[name], speed[name] = timed(models[name], examples.rows)
         speed[name]["size_mb"] = size_mb(folder)
     found = compare(task, examples, predicted)
     found |= fairness(shop.fairness_gate, examples, predicted)
+    if isinstance(task, PolicyTask):
+        found["off_policy"] = task.compare_policies(shop, store, examples, models[CHALLENGER], models[CHAMPION])
     return found | {"speed": speed, "card": card(task, challenger.tags, found, f"judged nights {_span(nights)}", speed)}
 
 

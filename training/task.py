@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -109,6 +109,18 @@ class Task(Protocol):
 
     def load(self, folder: Path) -> Model:
         """A model as it was saved, baselines included. Raises TrainingError for a folder that is none of this task's."""
+        ...
+
+
+@runtime_checkable
+class PolicyTask(Protocol):
+    """A task whose model also chooses what is sent: a policy that can be judged by the logs of another."""
+
+    def compare_policies(
+        self, shop: Shop, store: Store, examples: Examples, challenger: Any, champion: Any
+    ) -> dict[str, Any]:
+        """What both models' policies would have earned on these examples, as pipelines.strategy.judgement.judge_policy
+        takes it."""
         ...
 
 

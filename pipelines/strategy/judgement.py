@@ -10,7 +10,7 @@ because a customer's rows are alike. Models are compared on the same draws, so w
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ SEED: Final = 20260301
 LEVEL: Final = 0.95
 CALIBRATION_MARGIN: Final = 0.01  # what a calibration error may grow by
 MIN_SEGMENT_CUSTOMERS: Final = 30  # fewer say nothing about a segment
+MIN_POLICY_ROWS: Final = 20  # effective rows that tell two policies apart
 _BLOCK_VALUES: Final = 4_000_000  # weights held at a time, 32 MB
 
 
@@ -235,6 +236,29 @@ def judge_segments(differences: Mapping[str, Interval], *, higher_is_better: boo
     ]
     told = "; ".join(f"{name} {differences[name]}" for name in worse or [worst])
     return Finding("segments", not worse, f"{'clearly worse in' if worse else 'not clearly worse; lowest gain'} {told}")
+
+
+def judge_policy(found: Mapping[str, Any]) -> Finding:
+    """Refused if the lower bound of what the challenger's policy earns lies below the champion's by more than noise.
+
+    `found`: rows, disagree, effective_rows, and Interval.as_dict of challenger, champion and their paired difference. The
+    bounds share customers and days, so noise is that of the difference: half its interval. For bounds of equal width that
+    is the whole difference below 0; a challenger whose value is less certain needs to promise more. Logs that tell the two
+    apart by fewer than MIN_POLICY_ROWS effective rows cannot answer and block nothing: the metric decides.
+    """
+    if found["disagree"] == 0 and found["rows"]:
+        return Finding("off_policy", True, f"both would have chosen alike in {found['rows']} logged choices")
+    if found["effective_rows"] < MIN_POLICY_ROWS:
+        return Finding(
+            "off_policy",
+            True,
+            f"cannot tell: {found['rows']} logged choices tell the policies apart as {found['effective_rows']:.1f} would, "
+            f"at least {MIN_POLICY_ROWS} are needed; more exploration (explore_percent) makes more",
+        )
+    new, old, gap = (Interval.from_dict(found[name]) for name in ("challenger", "champion", "difference"))
+    passed = new.low >= old.low - (gap.high - gap.low) / 2
+    told = f"at least {new.low:.2f} cents per customer and night, the champion at least {old.low:.2f}"
+    return Finding("off_policy", passed, f"{'' if passed else 'clearly below: '}{told}; paired difference {gap}")
 
 
 def segment_level(n_segments: int) -> float:

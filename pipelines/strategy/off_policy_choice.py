@@ -1,58 +1,57 @@
 """Which estimator to believe: one documented rule, chosen on simulated logs of other seeds than those reported.
 
-1. The reward model is calibrated towards the judged policy (`calibrated`): a few coefficients on the model's own
-   prediction and on the policy's probability of the action, fitted where the policy would act. Its direct method is then
-   nearly unbiased (targeting, van der Laan and Rose 2011, in the form of Bang and Robins 2005).
+1. The reward model is calibrated towards the judged policy (`calibrated`): three coefficients on the model's own
+   prediction and on the policy's probability of the action, fitted where the policy would act, and kept as far as they
+   stand out from chance. Its direct method is then nearly unbiased (targeting, van der Laan and Rose 2011; a covariate of
+   the policy, Bang and Robins 2005).
 2. A family of estimators from unbiased and wide to biased and narrow: self-normalised doubly robust with weights cut at
    inf, sqrt(n), 20, 10, 5, 2 and 0 (`family`).
 3. SLOPE++ takes the narrowest that no wider one contradicts (`slope`).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from pipelines.strategy.off_policy import Feedback, self_normalised_dr, usual_clip
 from pipelines.strategy.off_policy_interval import per_cluster
+from pipelines.strategy.reward_model import fit_ridge, logit, sigmoid
 
 CLIPS: Final = (20.0, 10.0, 5.0, 2.0, 0.0)
 DELTA: Final = 0.1  # each interval that SLOPE compares fails with this probability at most, on one side
 # Prior of the calibration: intercept 0, slope of the model 1, effect of the policy's probability 0, this firmly.
 _PRIOR: Final = np.array([0.0, 1.0, 0.0])
 _PRECISION: Final = np.array([0.1, 5.0, 1.0])
-_MOST_WEIGHT: Final = 10.0
-_STEPS, _LONGEST_STEP = 25, 2.0
+_MOST_WEIGHT, _USUAL_CLIP, _CHANCE = 10.0, 20.0, 0.25
 _TINY: Final = 1e-6
 
 
 def calibrated(log: Feedback) -> Feedback:
-    """The log with q' = link(a + b link^-1(q) + c pi), fitted by penalised likelihood on rows weighed by sqrt(w).
+    """The log with q' = q + s (link(a + b link^-1(q) + c pi) - q), a, b and c fitted by penalised likelihood.
 
-    Logistic for rewards of 0 and 1, linear otherwise. Rows weigh sqrt(w): between those of the log (least variance) and
-    those of the policy (least bias where it acts); 1 on average and _MOST_WEIGHT at most.
+    Rewards of 0 and 1: logistic, rows weigh sqrt(w), between those of the log (least variance) and those of the policy
+    (least bias where it acts), 1 on average and _MOST_WEIGHT at most. Other rewards: linear, rows weigh min(w, 20), for
+    long tails leave more bias where policies log what they expect to pay. The share s = d^2 / (d^2 + v / 4) keeps of the
+    shift d of the policy's value as much as stands out from its chance, the variance v of a self-normalised correction.
     """
     rows = np.arange(len(log))
     is_binary = bool(np.isin(log.reward, (0, 1)).all())
     scale = 1.0 if is_binary else float(log.reward.std()) or 1.0
-    raw = _logit(log.model) if is_binary else log.model / scale
+    raw = logit(log.model) if is_binary else log.model / scale
     terms = np.stack([np.ones_like(raw), raw, log.policy], axis=2)  # (n, a, 3)
-    x, y = terms[rows, log.action], log.reward / scale
-    weight = np.sqrt(log.weight)
-    weight = np.minimum(weight / max(float(weight.mean()), _TINY), _MOST_WEIGHT)
-    found = _PRIOR.copy()
-    for _ in range(_STEPS if is_binary else 1):
-        mean = _sigmoid(x @ found) if is_binary else x @ found
-        curve = weight * (mean * (1 - mean) if is_binary else 1.0)
-        gradient = x.T @ (weight * (y - mean)) - _PRECISION * (found - _PRIOR)
-        step = np.linalg.solve((x * curve[:, None]).T @ x + np.diag(_PRECISION), gradient)
-        longest = float(np.abs(step).max())
-        found = found + (step * min(1.0, _LONGEST_STEP / longest) if is_binary and longest > 0 else step)
-        if longest < _TINY:
-            break
+    weight = np.minimum(log.weight, _USUAL_CLIP)
+    if is_binary:
+        weight = np.sqrt(log.weight)
+        weight = np.minimum(weight / max(float(weight.mean()), _TINY), _MOST_WEIGHT)
+    found = fit_ridge(terms[rows, log.action], log.reward / scale, weight, _PRIOR, _PRECISION, is_binary)
     moved = terms @ found
-    return replace(log, q=_sigmoid(moved) if is_binary else moved * scale)
+    full = replace(log, q=sigmoid(moved) if is_binary else moved * scale)
+    shift = float(full.expected.mean() - log.expected.mean())
+    chance = float(np.var(self_normalised_dr(full, _USUAL_CLIP) - full.expected)) / len(log)
+    kept = shift**2 / max(shift**2 + _CHANCE * chance, np.finfo(float).tiny)
+    return replace(log, q=log.model + kept * (full.model - log.model))
 
 
 def family(log: Feedback) -> dict[str, np.ndarray]:
@@ -66,6 +65,34 @@ def name_of(most: float) -> str:
     return (
         "calibrated DM" if most == 0 else "calibrated SNDR" if most == np.inf else f"calibrated SNDR, w <= {most:.3g}"
     )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the rule took."""
+
+    log: Feedback  # with its reward model calibrated
+    estimator: str
+    candidates: dict[str, float]  # what each member of the family says, the widest first
+
+    @property
+    def value(self) -> float:
+        return self.candidates[self.estimator]
+
+
+def choose(log: Feedback) -> Choice:
+    """The whole rule on a log with a reward model."""
+    log = calibrated(log)
+    estimators = family(log)
+    names = list(estimators)
+    at = slope(list(estimators.values()), log.cluster)
+    return Choice(log, names[at], {name: float(terms.mean()) for name, terms in estimators.items()})
+
+
+def tuned(terms: Sequence[np.ndarray]) -> np.ndarray:
+    """The terms that SLOPE++ takes of one estimator at several settings, the widest first, as zr-obp does."""
+    widest_first = sorted(terms, key=lambda one: -one.var())
+    return widest_first[slope(widest_first)]
 
 
 def slope(terms: Sequence[np.ndarray], cluster: np.ndarray | None = None, delta: float = DELTA) -> int:
@@ -91,12 +118,3 @@ def slope(terms: Sequence[np.ndarray], cluster: np.ndarray | None = None, delta:
         values.append(value)
         widths.append(width)
     return len(values) - 1
-
-
-def _sigmoid(raw: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(raw, -500, 500))))
-
-
-def _logit(share: np.ndarray) -> np.ndarray:
-    share = np.clip(share, _TINY, 1 - _TINY)
-    return np.log(share / (1 - share))

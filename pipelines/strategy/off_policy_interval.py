@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from pipelines.strategy.judgement import LEVEL, Interval
-from pipelines.strategy.off_policy import Feedback, usual_clip
+from pipelines.strategy.off_policy import Feedback, overlap, usual_clip
 
 N_DRAWS: Final = 1_000
 MIN_EVENTS: Final = 10.0
@@ -30,18 +30,27 @@ def per_cluster(terms: np.ndarray, cluster: np.ndarray | None) -> np.ndarray:
 def interval(log: Feedback, level: float = LEVEL, seed: int = 0) -> tuple[Interval, str]:
     """Interval of the judged policy's value and the name of its method, from a log whose reward model is calibrated.
 
-    Of the self-normalised doubly robust estimate with weights cut at sqrt(n): its bias is small beside its spread, which
-    no narrower member of the family can promise.
+    Of the self-normalised doubly robust estimate, whose bias is small beside its spread, which no narrower member of the
+    family can promise: with weights cut at sqrt(n) and, where that cuts any, uncut too, for what cutting hides. Widened
+    by Student's t at as many degrees of freedom as the log has effective rows.
     """
-    most = usual_clip(len(log))
-    terms = per_cluster(_pseudo_values(log, most), log.cluster)
+    from scipy.stats import t as student
+
+    most, heaviest = usual_clip(len(log)), float(log.weight.max())
+    effective = overlap(log).effective_rows
     if effective_events(log) < MIN_EVENTS:
-        spread = float(np.ptp(log.reward)) * (
-            1 + min(most, float(log.weight.max())) / max(float(log.weight.mean()), 1e-9)
-        )
+        terms = per_cluster(_pseudo_values(log, most), log.cluster)
+        spread = float(np.ptp(log.reward)) * (1 + min(most, heaviest) / max(float(log.weight.mean()), 1e-9))
         return bernstein(terms, spread, level), "empirical Bernstein"
-    one, other = bootstrap_t(terms, level, seed), student_t(terms, level)
-    return Interval(one.value, min(one.low, other.low), max(one.high, other.high)), "bootstrap-t and t"
+    found = []
+    for cut in (most, np.inf) if heaviest > most else (most,):
+        terms = per_cluster(_pseudo_values(log, cut), log.cluster)
+        found += [bootstrap_t(terms, level, seed), student_t(terms, level)]
+    tail = (1 + level) / 2
+    wider = float(student.ppf(tail, max(effective - 1, 1)) / student.ppf(tail, max(len(log) - 1, 1)))
+    value = found[0].value
+    low, high = min(one.low for one in found), max(one.high for one in found)
+    return Interval(value, value - wider * (value - low), value + wider * (high - value)), "bootstrap-t and t"
 
 
 def effective_events(log: Feedback) -> float:

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 
 from pipelines.strategy.judgement import LEVEL, Interval, outcome
-from pipelines.strategy.off_policy import Feedback, Overlap, overlap
-from pipelines.strategy.off_policy_choice import calibrated, family, slope
+from pipelines.strategy.off_policy import Feedback, Overlap, overlap, self_normalised_dr
+from pipelines.strategy.off_policy_choice import choose
 from pipelines.strategy.off_policy_interval import interval, per_cluster, student_t
 from pipelines.strategy.reward_model import cross_fitted
 
@@ -50,21 +50,18 @@ def evaluate_policy(log: Feedback, *, level: float = LEVEL, seed: int = 0) -> Ev
     if seen.effective_rows == 0:
         nothing = Interval(np.nan, -np.inf, np.inf)
         return Evaluation(nothing, "none", "none", name, seen, nothing, _refusal(log, seen), {})
-    log = calibrated(log)
-    estimators = family(log)
-    chosen = list(estimators)[slope(list(estimators.values()), log.cluster)]
-    value = float(estimators[chosen].mean())
-    around, method = interval(log, level, seed)
-    gain = student_t(per_cluster(next(iter(estimators.values())) - log.reward, log.cluster), level)
+    choice = choose(log)
+    around, method = interval(choice.log, level, seed)
+    gain = per_cluster(self_normalised_dr(choice.log) - log.reward, log.cluster)
     return Evaluation(
-        value=Interval(value, min(around.low, value), max(around.high, value)),
-        estimator=chosen,
+        value=Interval(choice.value, min(around.low, choice.value), max(around.high, choice.value)),
+        estimator=choice.estimator,
         method=method,
         reward_model=name,
         overlap=seen,
-        against_logging=gain,
+        against_logging=student_t(gain, level),
         refusal=_refusal(log, seen),
-        candidates={name: float(terms.mean()) for name, terms in estimators.items()},
+        candidates=choice.candidates,
     )
 
 

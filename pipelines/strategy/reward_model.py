@@ -16,22 +16,27 @@ import numpy as np
 
 N_FOLDS: Final = 3
 _STEPS: Final = 12  # of Newton's method, halved where a step overshoots
-_COMMON_PRECISION: Final = 1.0
+_RIDGE_STEPS, _LONGEST_STEP, _SMALL_STEP = 25, 2.0, 1e-6
 _MIN_ROWS_OF_TREES: Final = 500
-_MIN_EVENTS_OF_TREES: Final = 30
+_MIN_EVENTS_OF_TREES: Final = 30  # of the rarer outcome
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Ridge penalties: of an action's own level, and of its own slopes (inf: slopes are shared)."""
+    """Ridge penalties: of an action's own level, of its own slopes, and of the slopes that all actions share."""
 
     level: float
     slope: float
+    shared: float = 1.0
+
+    def __str__(self) -> str:
+        return f"ridge {self.level:g}/{self.slope:g}/{self.shared:g}"
 
 
-PRECISIONS: Final = tuple(
-    Precision(level, slope) for level, slope in ((1, 1), (1, 10), (1, 1e6), (10, 10), (10, 1e6), (100, 1e6))
-)
+PRECISIONS: Final = (  # from actions that differ in all to hardly anything but one level, as rare rewards need
+    Precision(1, 1), Precision(1, 10), Precision(10, 10), Precision(10, 1e6), Precision(10, 1e6, 100),
+    Precision(100, 1e6, 1e4),
+)  # fmt: skip
 TREES: Final = "lightgbm"
 
 
@@ -69,7 +74,7 @@ def cross_fitted(
             out = fold == held
             model = fit_hierarchical(x[~out], action[~out], reward[~out] / scale, n_actions, penalty, is_binary)
             found[out] = model.predict(x[out]) * scale
-        q[f"ridge level {penalty.level:g} slope {penalty.slope:g}"] = found
+        q[str(penalty)] = found
     if (
         trees
         and n >= _MIN_ROWS_OF_TREES
@@ -128,7 +133,7 @@ class Model:
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(n, p) -> (n, a)."""
         raw = x @ (self.common + self.own).T
-        return _sigmoid(raw) if self.is_binary else raw
+        return sigmoid(raw) if self.is_binary else raw
 
 
 def design(context: np.ndarray | None, n: int) -> np.ndarray:
@@ -160,7 +165,7 @@ def fit_hierarchical(
     seen, starts = np.unique(action, return_index=True)
     held = np.full(p, penalty.slope)
     held[0] = penalty.level
-    shared = np.full(p, _COMMON_PRECISION)
+    shared = np.full(p, penalty.shared)
     shared[0] = 1e-3  # the general level is free, but finite where no reward was seen
     common, own = (start.common, start.own) if start else (np.zeros(p), np.zeros((n_actions, p)))
     if is_binary and start is None:
@@ -174,7 +179,7 @@ def fit_hierarchical(
 
     value, raw = loss(common, own)
     for _ in range(_STEPS if is_binary else 1):
-        mean = _sigmoid(raw) if is_binary else raw
+        mean = sigmoid(raw) if is_binary else raw
         curve = mean * (1 - mean) if is_binary else np.ones(n)
         gradient = np.zeros((n_actions, p))
         gradient[seen] = np.add.reduceat(x * (reward - mean)[:, None], starts)
@@ -203,5 +208,29 @@ def fit_hierarchical(
     return Model(common, own, is_binary)
 
 
-def _sigmoid(raw: np.ndarray) -> np.ndarray:
+def fit_ridge(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, prior: np.ndarray, precision: np.ndarray, is_binary: bool
+) -> np.ndarray:
+    """(p,) coefficients, held to `prior` by `precision` (p,): logistic or linear. x (n, p), y and weight (n,)."""
+    found = prior.astype(float)
+    for _ in range(_RIDGE_STEPS if is_binary else 1):
+        mean = sigmoid(x @ found) if is_binary else x @ found
+        curve = weight * (mean * (1 - mean) if is_binary else 1.0)
+        gradient = x.T @ (weight * (y - mean)) - precision * (found - prior)
+        step = np.linalg.solve((x * curve[:, None]).T @ x + np.diag(precision), gradient)
+        longest = float(np.abs(step).max())
+        found = found + (step * min(1.0, _LONGEST_STEP / longest) if is_binary and longest > 0 else step)
+        if longest < _SMALL_STEP:
+            break
+    return found
+
+
+def logit(share: np.ndarray) -> np.ndarray:
+    """Log odds, of shares at least 1e-6 from 0 and 1."""
+    share = np.clip(share, 1e-6, 1 - 1e-6)
+    return np.log(share / (1 - share))
+
+
+def sigmoid(raw: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^-raw)."""
     return 1 / (1 + np.exp(-np.clip(raw, -500, 500)))

@@ -14,8 +14,18 @@ INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(WrongUseError, match="nothing called 'magic' to evaluate: expected behaviour, value"):
+    with pytest.raises(
+        WrongUseError, match="nothing called 'magic' to evaluate: expected behaviour, open-bandit, value"
+    ):
         evaluate("magic", tmp_path, Machine())
+
+
+def test_a_dash_in_a_name_is_an_underscore_in_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setenv("NIGHTMARKET_ROOT", str(tmp_path / "root"))
+    monkeypatch.setattr(module, "launch", lambda job, *_: started.append(job) or {})
+    evaluate("open-bandit", tmp_path, Machine(threads=1))
+    assert started == ["training.evaluate_open_bandit"]
 
 
 def test_a_missing_folder_is_wrong_use(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,7 @@ from training.tasks.effect_examples import (
 )
 from training.tasks.effect_fit import fit_effect
 from training.tasks.effect_model import BoostedEffect
+from training.tasks.effect_policy import compare_policies
 from training.tasks.effect_rates import RatesModel, fit_rates
 
 __all__ = ["TASK", "EffectModel", "profiles_of"]
@@ -117,6 +119,11 @@ class EffectTask:
 
     def fit(self, train: Examples, valid: Examples, how: Fitting) -> BoostedEffect:
         return fit_effect(train, valid, how, settings_of(EffectSettings, self.name, how.settings).rounds)
+
+    def compare_policies(
+        self, shop: Shop, store: Store, examples: Examples, challenger: EffectModel, champion: EffectModel
+    ) -> dict[str, Any]:
+        return compare_policies(shop, store, examples, challenger, champion)
 
     def load(self, folder: Path) -> EffectModel:
         try:

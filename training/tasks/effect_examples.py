@@ -77,8 +77,8 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
 
     Raises NoDataError where the night has no features.
     """
-    profiles = _read(store, "user_profiles", night, C.USER_KEY, *NUMBERS, *CUSTOMER_TEXTS)
-    segments = _read(store, "segments", night, C.USER_KEY, C.SEGMENT_NAME)
+    profiles = read_night(store, "user_profiles", night, C.USER_KEY, *NUMBERS, *CUSTOMER_TEXTS)
+    segments = read_night(store, "segments", night, C.USER_KEY, C.SEGMENT_NAME)
     if profiles is None or segments is None:
         raise NoDataError(f"shop {shop.shop}, night {night}: no customer features; run the features stage first")
     profiles = profiles.sort_by(C.USER_KEY)
@@ -90,7 +90,7 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
         profiles = profiles.set_column(at, name, pc.multiply(pc.cast(profiles[name], pa.float64()), whole))
     where = pc.index_in(keys, value_set=segments[C.USER_KEY])
     profiles = profiles.append_column(C.SEGMENT_NAME, segments[C.SEGMENT_NAME].take(where).fill_null(""))
-    history = _read(
+    history = read_night(
         store, "channel_response", night, C.USER_KEY, C.CHANNEL, C.N_DELIVERIES_CAP_WINDOW, *ON_CHANNEL
     )  # fmt: skip
     recent = np.zeros(len(keys))
@@ -137,7 +137,7 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples
 def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, date] | None:
     """Rows and targets of one night; None where nothing was delivered or nobody was known the night before."""
     eve = night - timedelta(days=1)
-    sent = _read(store, "deliveries", night, C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS)
+    sent = read_night(store, "deliveries", night, C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS)
     if sent is None or not sent.num_rows or not store.files("user_profiles", [eve]):
         return None
     profiles = profiles_of(shop, store, eve)
@@ -162,7 +162,7 @@ def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, d
         rows = rows.append_column(name, attributes[name])
 
     delivery = told[C.DELIVERY_ID].take(place)
-    answers = _read(store, "outcomes", night, C.DELIVERY_ID, C.OUTCOME)
+    answers = read_night(store, "outcomes", night, C.DELIVERY_ID, C.OUTCOME)
     spent = _spent(store, night, keys)
     target = pa.table(
         {
@@ -204,7 +204,7 @@ def _answered(answers: pa.Table | None, delivery: pa.ChunkedArray, outcome: str)
 def _spent(store: Store, night: date, keys: pa.Array) -> np.ndarray:
     """(n,) cents that each customer paid on the night, NaN for those who bought nothing."""
     spent = np.full(len(keys), np.nan)
-    events = _read(store, "events", night, C.USER_KEY, C.EVENT_TYPE, C.PRICE_CENTS, C.QUANTITY, C.IS_BOT)
+    events = read_night(store, "events", night, C.USER_KEY, C.EVENT_TYPE, C.PRICE_CENTS, C.QUANTITY, C.IS_BOT)
     if events is None:
         return spent
     is_purchase = pc.equal(events[C.EVENT_TYPE], "purchase")
@@ -221,7 +221,7 @@ def _weights(store: Store, eve: date, keys: pa.Array, strategy: pa.ChunkedArray)
     """(n,) stabilised inverse propensities (Robins, Hernan, Brumback 2000): how often the night's plan gave this strategy
     to anybody, over how likely it was to give it to this customer; within 1/4 and 4. 1 where all were alike: campaigns
     drawn by lot without a plan, and the holdout."""
-    plan = _read(store, "campaign_plan", eve, C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT)
+    plan = read_night(store, "campaign_plan", eve, C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT)
     weight = np.ones(len(keys))
     if plan is None:
         return weight
@@ -236,7 +236,7 @@ def _weights(store: Store, eve: date, keys: pa.Array, strategy: pa.ChunkedArray)
     return np.clip(weight, 1 / _MAX_WEIGHT, _MAX_WEIGHT)
 
 
-def _read(store: Store, table: str, night: date, *columns: str) -> Any:
+def read_night(store: Store, table: str, night: date, *columns: str) -> Any:
     """The night's rows of a table, or None where it has no partition."""
     files = store.files(table, [night])
     # partitioning=None: the folder's name must not come back as a column
