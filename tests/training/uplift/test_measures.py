@@ -19,7 +19,9 @@ def test_ranking_measures_are_those_of_scikit_uplift(seed: int, n: int, n_scores
         metrics.uplift_at_k(y, score, treated, strategy="overall", k=0.3), nan_ok=True
     )
     assert qini_coefficient(score, treated, y) == pytest.approx(metrics.qini_auc_score(y, score, treated), abs=1e-12)
-    assert uplift_coefficient(score, treated, y) == pytest.approx(metrics.uplift_auc_score(y, score, treated), abs=1e-12)
+    assert uplift_coefficient(score, treated, y) == pytest.approx(
+        metrics.uplift_auc_score(y, score, treated), abs=1e-12
+    )
 
 
 def test_the_qini_area_of_two_treated_and_two_controls_by_hand() -> None:
