@@ -21,7 +21,7 @@ from pipelines.strategy.judgement import Interval
 from training.hillstrom import ARM_NAMES, FEATURES, Hillstrom, read_hillstrom, read_masks
 from training.hillstrom_peers import COLUMNS, POLICY_COLUMNS, RANKING_COLUMNS, Peers, read_peers
 from training.job import run_job
-from training.uplift.blend import Blend, blend_of, cross_fits, default_candidates, through_step
+from training.uplift.blend import Blend, blend_of, blend_through, cross_fits, default_candidates
 from training.uplift.measures import policy_value, qini_area, qini_coefficient, uplift_at, uplift_coefficient
 from training.uplift.trial import Trial
 
@@ -57,9 +57,8 @@ def fit_split(told: Hillstrom, train: np.ndarray, seed: int) -> tuple[Blend, Ble
     visit, spend = (Trial.of(x, arm, y[train], chances) for y in (told.visit, told.spend))
     candidates = default_candidates({PAST_SPEND: FEATURES.index("history")})
     on_visit, on_spend = (cross_fits(trial, candidates, seed) for trial in (visit, spend))
-    families = {"": on_spend, "through visits: ": through_step(spend, on_visit, visit.y)}
-    means = [np.mean([one.mean for one in fits], axis=0) for fits in (on_visit, on_spend)]
-    return blend_of(visit, {"": on_visit}, means[0], seed), blend_of(spend, families, means[1], seed)
+    visits = blend_of(visit, on_visit)
+    return visits, blend_through(spend, on_spend, visit, on_visit, visits)
 
 
 def judging_means(x: np.ndarray, arm: np.ndarray, y: np.ndarray, seen: np.ndarray, is_class: bool) -> np.ndarray:

@@ -1,8 +1,8 @@
 """From a score to the lift that customers of such a score really have, with an interval.
 
 A line through the doubly robust pseudo-outcomes of held-out rows: the best linear predictor of the effect (Chernozhukov,
-Demirer, Duflo and Fernández-Val 2018; Leng and Dimmery 2024 calibrate experiments' effects so), with White's covariance;
-or steps that only rise (causal isotonic calibration, van der Laan et al. 2023), where the rows are many.
+Demirer, Duflo and Fernández-Val 2018; Leng and Dimmery 2024 calibrate effects of experiments so), with White's covariance.
+The interval is of the mean lift of customers with that score, not of one customer's own.
 """
 
 from collections.abc import Mapping

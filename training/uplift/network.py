@@ -1,0 +1,157 @@
+"""A small network for several treatments and outcomes at once: what customers are like is learnt once, for all of them.
+
+One shared representation, one head per arm and outcome, and a head that tells the arm, so that what decides who is
+treated is kept in the representation (TARNet, Shalit, Johansson and Sontag 2017; Dragonnet, Shi, Blei and Veitch 2019).
+Stored as safetensors, its shape as JSON beside it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pipelines.core.errors import TrainingError
+from training.uplift.trial import Trial
+
+WIDTH: Final = 32
+STEPS: Final = 600
+BATCH_ROWS: Final = 1_024
+LEARNING_RATE: Final = 3e-3
+WEIGHT_DECAY: Final = 0.05
+DROPOUT: Final = 0.1
+PROPENSITY_SHARE: Final = 0.1  # of the loss: outcomes matter more than who was treated
+_WEIGHTS, _SHAPE = "network.safetensors", "network.json"
+
+
+class Heads(nn.Module):
+    """(n, f) standardised features -> outcomes (n, A, O) on the scale of `is_class`'s logits or standard deviations."""
+
+    def __init__(self, n_features: int, n_arms: int, n_outcomes: int) -> None:
+        super().__init__()
+        self.n_arms, self.n_outcomes = n_arms, n_outcomes
+        self.shared = nn.Sequential(
+            nn.Linear(n_features, WIDTH), nn.ELU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, WIDTH), nn.ELU()
+        )
+        # Heads share a baseline and add what an arm changes: a small change is then a small weight.
+        self.baseline = nn.Linear(WIDTH, n_outcomes)
+        self.change = nn.Linear(WIDTH, (n_arms - 1) * n_outcomes)
+        self.propensity = nn.Linear(WIDTH, n_arms)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outcomes (n, A, O) and logits of the arms (n, A)."""
+        inside = self.shared(x)
+        baseline = self.baseline(inside)[:, None, :]
+        change = self.change(inside).reshape(len(x), self.n_arms - 1, self.n_outcomes)
+        return torch.cat([baseline, baseline + change], dim=1), self.propensity(inside)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A fitted network and the scales it works on."""
+
+    heads: Heads
+    centre: np.ndarray  # (f,)
+    spread: np.ndarray  # (f,)
+    is_class: tuple[bool, ...]  # O
+    scale: np.ndarray  # (O, 2) mean and standard deviation of amounts; 0 and 1 of classes
+
+    def mean(self, x: np.ndarray) -> np.ndarray:
+        """(n, f) -> (n, A, O) expected outcomes, in their units."""
+        self.heads.eval()
+        with torch.no_grad():
+            told = torch.from_numpy(((x - self.centre) / self.spread).astype(np.float32))
+            raw = self.heads(told)[0].numpy().astype(np.float64)
+        chance = 1 / (1 + np.exp(-raw))
+        return np.where(np.array(self.is_class), chance, self.scale[:, 0] + self.scale[:, 1] * raw)
+
+    def effect(self, x: np.ndarray) -> np.ndarray:
+        """(n, f) -> (n, A-1, O) lifts over the control, in the outcomes' units."""
+        mean = self.mean(x)
+        return mean[:, 1:] - mean[:, :1]
+
+    def save(self, folder: Path) -> None:
+        save_file({name: one.contiguous() for name, one in self.heads.state_dict().items()}, folder / _WEIGHTS)
+        shape = {
+            "n_arms": self.heads.n_arms,
+            "is_class": list(self.is_class),
+            **{name: getattr(self, name).tolist() for name in ("centre", "spread", "scale")},
+        }
+        (folder / _SHAPE).write_text(json.dumps(shape))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Network":
+        """Raises TrainingError where there is none or it was cut."""
+        try:
+            told = json.loads((folder / _SHAPE).read_text())
+            centre, spread, scale = (np.array(told[name], dtype=np.float64) for name in ("centre", "spread", "scale"))
+            heads = Heads(len(centre), int(told["n_arms"]), len(scale))
+            heads.load_state_dict(load_file(folder / _WEIGHTS))
+            return cls(heads, centre, spread, tuple(bool(one) for one in told["is_class"]), scale)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+            raise TrainingError(f"{folder}: no readable network ({error}); train again") from None
+
+
+def fit_network(trials: Sequence[Trial], seed: int = 0, steps: int = STEPS) -> Network:
+    """One network for one or more outcomes of the same customers and arms, on the CPU; equal data and seed, equal weights.
+
+    Each outcome's loss is that of its kind (cross-entropy or squared standard deviations) over its own size, so that a
+    rare or a large outcome does not rule the others. Raises TrainingError where the trials are not of the same rows.
+    """
+    if not trials or any(len(one) != len(trials[0]) or (one.arm != trials[0].arm).any() for one in trials):
+        raise TrainingError("a network's outcomes must be of the same rows and arms, at least one outcome")
+    first = trials[0]
+    centre, spread = first.x.mean(axis=0), first.x.std(axis=0)
+    spread = np.where(spread > 1e-9, spread, 1.0)
+    is_class = tuple(one.is_binary for one in trials)
+    scale = np.array(
+        [(0.0, 1.0) if told else (one.y.mean(), one.y.std()) for one, told in zip(trials, is_class, strict=True)]
+    )
+    y = np.stack([(one.y - at[0]) / at[1] for one, at in zip(trials, scale, strict=True)], axis=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        heads = Heads(first.x.shape[1], first.n_arms, len(trials))
+        _train(heads, (first.x - centre) / spread, first.arm, y, first.weight, is_class, steps)
+    return Network(heads, centre, spread, is_class, scale)
+
+
+def _train(
+    heads: Heads,
+    x: np.ndarray,
+    arm: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    is_class: tuple[bool, ...],
+    steps: int,
+) -> None:
+    told, outcome = torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
+    arms, weights = torch.from_numpy(arm), torch.from_numpy((weight / weight.mean()).astype(np.float32))
+    sizes = torch.from_numpy(np.maximum(y.var(axis=0), 1e-6).astype(np.float32))
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    heads.train()
+    for _ in range(steps):
+        rows = torch.randint(len(told), (min(BATCH_ROWS, len(told)),))
+        guess, logits = heads(told[rows])
+        own = guess[torch.arange(len(rows)), arms[rows]]
+        losses = [
+            nn.functional.binary_cross_entropy_with_logits(own[:, at], outcome[rows, at], reduction="none")
+            if told_class
+            else (own[:, at] - outcome[rows, at]) ** 2 / 2
+            for at, told_class in enumerate(is_class)
+        ]
+        outcomes = (torch.stack(losses, dim=1) / sizes).mean(dim=1)
+        who = nn.functional.cross_entropy(logits, arms[rows], reduction="none")
+        loss = (weights[rows] * (outcomes + PROPENSITY_SHARE * who)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    if not torch.isfinite(loss):
+        raise TrainingError("the network's loss is no number: features or amounts too large; clip or scale them")
