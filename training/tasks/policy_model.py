@@ -67,34 +67,6 @@ class Trees:
         return cls(load_booster(folder / "continuation.txt"))
 
 
-@dataclass(frozen=True)
-class Price:
-    """What is to come whatever is sent, by trees, and a price per contact: C(s, a) = trees(s) + h(s) B (psi(a) - usual).
-
-    The partly linear model of Robinson (1988): h is a one and the standardised summary, `usual` what is sent to customers
-    like s, so what was more likely to be sent to whom does not enter the price.
-    """
-
-    booster: lightgbm.Booster
-    price: np.ndarray  # (1 + f, q)
-    usual: np.ndarray  # (1 + f, q): psi expected of a customer is h(s) usual
-    kind: ClassVar[str] = "price"
-
-    def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray:
-        h = with_one(summary)
-        slope = h @ self.price
-        level = np.asarray(self.booster.predict(summary)) - np.einsum("nq,nq->n", slope, h @ self.usual)
-        return level[:, None] + np.concatenate([slope @ psi.T, np.zeros((len(h), 1))], axis=1)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        save_booster(self.booster, folder / "continuation.txt")
-        return {"price": self.price.tolist(), "usual": self.usual.tolist()}
-
-    @classmethod
-    def load(cls, folder: Path, told: Mapping[str, Any]) -> "Price":
-        return cls(load_booster(folder / "continuation.txt"), np.array(told["price"]), np.array(told["usual"]))
-
-
 class QNetwork(nn.Module):
     """A small network of summary and terms; the first layer is added up, so that a grid costs no pairs there."""
 
@@ -141,11 +113,6 @@ class Net:
         network = QNetwork(*told["sizes"])
         network.load_state_dict(load_file(folder / "continuation.safetensors"))
         return cls(network.eval(), float(told["scale"]))
-
-
-def with_one(summary: np.ndarray) -> np.ndarray:
-    """(n, 1 + f): a one before."""
-    return np.concatenate([np.ones((len(summary), 1)), summary], axis=1)
 
 
 @dataclass(frozen=True)
@@ -253,7 +220,7 @@ class PolicyModel:
             StrategyTerms(levels, tuple(told["terms"]["mean"])), tuple(Candidate(**one) for one in told["deck"]),
             tuple(told["mean"]), tuple(told["scale"]),
         )  # fmt: skip
-        kinds: dict[str, type[Trees] | type[Price] | type[Net]] = {one.kind: one for one in (Trees, Price, Net)}
+        kinds: dict[str, type[Trees] | type[Net]] = {one.kind: one for one in (Trees, Net)}
         kind = told["kind"]
         part = None if kind == "greedy" else kinds[kind].load(folder, told["continuation"])
         return cls(frame, float(told["discount"]), part)
