@@ -91,8 +91,8 @@ def memory_of(frame: Frame, examples: Examples, discount: float) -> tuple[Frame,
     return frame, Memory(
         summary=frame.summary(examples.rows, profit, frame.deck),
         profit=np.where(allowed, profit, -np.inf),
-        psi=frame.terms.matrix(strategy_table(frame.deck)),
-        sent=frame.terms.matrix(examples.rows.take(place)),
+        psi=frame.traces(strategy_table(frame.deck)),
+        sent=frame.traces(examples.rows.take(place)),
         place=place,
         after=after[place],
         discount=discount,
@@ -129,7 +129,7 @@ def fit_net(memory: Memory, how: Fitting, *, steps: int, penalty: float, width: 
     profit = torch.from_numpy(np.pad(memory.profit / scale, ((0, 0), (0, 1))).astype(np.float32))
     network, target = (QNetwork(summary.shape[1], psi.shape[1], width) for _ in range(2))
     target.load_state_dict(network.state_dict())
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     draw = torch.Generator().manual_seed(how.seed)
     for step in range(steps):
