@@ -18,6 +18,7 @@ tuned on these seeds; intervals are Student's over seeds, paired with greedy. Pr
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -258,6 +259,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 shop = change(shop_of("demo", options.first_seed + number, options.customers))
                 runs.append(one_seed(shop, Path(folder) / "world"))
+            print(f"{setting}, seed {number + 1}: {runs[-1]}", file=sys.stderr, flush=True)
         profit = {name: [run[name].profit_cents for run in runs] for name in POLICIES}
         report["settings"][setting] = {
             name: {
