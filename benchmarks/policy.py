@@ -24,9 +24,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -54,11 +53,10 @@ from training.tasks.effect_examples import RECENT as ON_ALL
 from training.tasks.policy import TASK
 from training.tasks.policy_bandit import Bandit
 from training.tasks.policy_examples import FORGET, left_on, states_of
-from training.tasks.policy_model import PolicyModel
+from training.tasks.policy_model import VALUE_CENTS, PolicyModel
 
 NIGHTS, HISTORY, LOTS = 30, 14, 14
 FIRST_SEED = 20_261_301
-POLICIES = ("greedy", "fqi", "cql", "linucb", "thompson", "random", "oracle")
 _KINDS = {"message": "delivered", "click": "click", "complaint": "complaint", "purchase": "purchase"}
 
 
@@ -70,6 +68,7 @@ class Rehearsal:
         self.shop, self.strategy = world.shop, world.shop.strategy
         self.customers, self.rows = known(world)
         self.rest = self.strategy.rest_nights
+        self.refused = self.customers.is_suppressed.copy()  # who may not be written to now may not later
         self.channels = [channel.id for channel in self.strategy.channels]
         self.profiles = states_of(world.shop, world.store, world.night - timedelta(days=1))
         shape = (world.shop.features.window_nights, len(self.channels), len(self.rows))
@@ -98,7 +97,7 @@ class Rehearsal:
             WEEKDAY: np.full(len(self.rows), float(self.world.night.isoweekday())),
         }  # fmt: skip
         for c, channel in enumerate(self.strategy.channels):
-            gone = self.world.state.unsubscribed[channel.id][self.rows] | complained
+            gone = self.world.state.unsubscribed[channel.id][self.rows] | complained | self.refused[:, c]
             self.customers.is_suppressed[:, c], self.customers.has_complained[:, c] = gone, complained
             columns[left_on(channel.id)] = np.where(
                 gone | resting, 0.0, np.maximum(channel.cap_messages - recent[c], 0)
@@ -168,23 +167,57 @@ class Played:
     left: int  # customers who unsubscribed from a channel, per channel
 
 
-def play(
-    world: World, values: Callable[[pa.Table, np.ndarray], np.ndarray] | None, seen: Callable[[Examples], None]
-) -> Played:
-    """NIGHTS nights of a policy: `values(states, truth)` -> (k, candidates) cents; None: lots."""
+class Player(Protocol):
+    """Who decides: values of candidates in cents, (k, candidates), from states and tonight's truth; None: lots."""
+
+    def values(self, states: pa.Table, truth: np.ndarray) -> np.ndarray | None: ...
+    def learn(self, seen: Examples) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Learns nothing on the way."""
+
+    of: Callable[[pa.Table, np.ndarray], np.ndarray | None]
+
+    def values(self, states: pa.Table, truth: np.ndarray) -> np.ndarray | None:
+        return self.of(states, truth)
+
+    def learn(self, seen: Examples) -> None:
+        pass
+
+
+@dataclass
+class Learner:
+    """A bandit; `column` of each candidate in its deck."""
+
+    bandit: Bandit
+    column: list[int]
+    bound: float = 0.0
+    draw: np.random.Generator | None = None
+
+    def values(self, states: pa.Table, truth: np.ndarray) -> np.ndarray:
+        return self.bandit.values(states, self.bound, self.draw)[:, self.column]
+
+    def learn(self, seen: Examples) -> None:
+        self.bandit = self.bandit.seen(seen)
+
+
+def play(world: World, player: Player) -> Played:
+    """NIGHTS nights of one player, in a rehearsal."""
     here = Rehearsal(world)
     rules = here.strategy.model_copy(update={"explore_percent": 0.0})
     total, messages, before = 0.0, 0, sum(int(gone.sum()) for gone in here.world.state.unsubscribed.values())
     for _ in range(NIGHTS):
-        states, truth = here.states(), here.world.profit()[1][here.rows]
-        night = here.world.night
+        states, truth, night = here.states(), here.world.profit()[1][here.rows], here.world.night
+        values = player.values(states, truth)
         if values is None:
             choice = explore(here.customers, rules, night).strategy
         else:
-            choice = exploit(here.customers, values(states, truth).astype(np.float32), rules, night).decisions.strategy
+            choice = exploit(here.customers, values.astype(np.float32), rules, night).decisions.strategy
         sent = np.flatnonzero(choice >= 0)
         total, messages = total + float(truth[sent, choice[sent]].sum()), messages + len(sent)
-        seen(here.play(choice, states))
+        player.learn(here.play(choice, states))
     return Played(total, messages, sum(int(gone.sum()) for gone in here.world.state.unsubscribed.values()) - before)
 
 
@@ -198,38 +231,31 @@ def logged(shop: Shop, folder: Path) -> tuple[World, Examples]:
     return world, TASK.examples(shop, world.store, nights)
 
 
-def one_seed(shop: Shop, folder: Path, policies: tuple[str, ...] = POLICIES, **settings: Any) -> dict[str, Played]:
+def one_seed(shop: Shop, folder: Path) -> dict[str, Played]:
+    """What each policy earns in the same world."""
     world, examples = logged(shop, folder)
     none = examples.take(np.zeros(len(examples), dtype=bool))
     greedy = TASK.baseline(examples, Fitting(threads=1))
-    assert isinstance(greedy, PolicyModel)
-    luck = np.random.default_rng(shop.simulator.seed if shop.simulator else 0)
-    told = {}
-    for name in policies:
-        models: list[Any] = [greedy]
+    learnt = {
+        name: TASK.fit(examples, none, Fitting(threads=1, settings={"learner": name})) for name in ("trees", "net")
+    }
+    bandit = Bandit.of(greedy.frame).seen(examples)
+    ids = [one.strategy_id for one in greedy.frame.deck]
+    column = [ids.index(one.strategy_id) for one in world.found]
 
-        def learn(seen: Examples, models: list[Any] = models) -> None:
-            if isinstance(models[-1], Bandit):
-                models[-1] = models[-1].seen(seen)
+    def of(model: PolicyModel) -> Fixed:
+        return Fixed(lambda states, truth: model.score_grid(states, world.found)[VALUE_CENTS])
 
-        def of_model(states: pa.Table, truth: np.ndarray, models: list[Any] = models) -> np.ndarray:
-            return models[-1].score_grid(states, world.found)["value_cents"]
-
-        def of_bandit(states: pa.Table, truth: np.ndarray, models: list[Any] = models, **how: Any) -> np.ndarray:
-            ids = [one.strategy_id for one in greedy.frame.deck]
-            return models[-1].values(states, **how)[:, [ids.index(one.strategy_id) for one in world.found]]
-
-        if name in ("fqi", "cql"):
-            learner = {"learner": "trees" if name == "fqi" else "net", **settings}
-            models[-1] = TASK.fit(examples, none, Fitting(threads=1, settings=learner))
-        if name in ("linucb", "thompson"):
-            models[-1] = Bandit.of(greedy.frame).seen(examples)
-        values = {
-            "linucb": partial(of_bandit, bound=1.0), "thompson": partial(of_bandit, draw=luck), "random": None,
-            "oracle": lambda states, truth: truth,
-        }.get(name, of_model)  # fmt: skip
-        told[name] = play(world, values, learn)
-    return told
+    players: dict[str, Player] = {
+        "greedy": of(greedy),
+        "fqi": of(learnt["trees"]),
+        "cql": of(learnt["net"]),
+        "linucb": Learner(bandit, column, bound=1.0),
+        "thompson": Learner(bandit, column, draw=np.random.default_rng(shop.strategy.seed)),
+        "random": Fixed(lambda states, truth: None),
+        "oracle": Fixed(lambda states, truth: truth),
+    }
+    return {name: play(world, player) for name, player in players.items()}
 
 
 def lifted(shop: Shop) -> Shop:
@@ -260,7 +286,7 @@ def main() -> None:
                 shop = change(shop_of("demo", options.first_seed + number, options.customers))
                 runs.append(one_seed(shop, Path(folder) / "world"))
             print(f"{setting}, seed {number + 1}: {runs[-1]}", file=sys.stderr, flush=True)
-        profit = {name: [run[name].profit_cents for run in runs] for name in POLICIES}
+        profit = {name: [run[name].profit_cents for run in runs] for name in runs[0]}
         report["settings"][setting] = {
             name: {
                 "profit_cents": interval(profit[name]),
@@ -269,7 +295,7 @@ def main() -> None:
                 "unsubscribed": round(float(np.mean([run[name].left for run in runs])), 1),
                 "profit_cents_per_seed": [round(value) for value in profit[name]],
             }
-            for name in POLICIES
+            for name in runs[0]
         }
     report["cpu_seconds"] = round(time.process_time() - started, 1)
     print(json.dumps(report, indent=1))
