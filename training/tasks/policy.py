@@ -33,12 +33,14 @@ from training.tasks.policy_value import DISCOUNT, policy_value
 class PolicySettings(Settings):
     """Under models.settings.policy of a shop."""
 
-    learner: Literal["net", "trees"] = Field("net", description="Q-network with CQL's penalty, or fitted Q iteration")
+    learner: Literal["net", "trees"] = Field(
+        "trees", description="fitted Q iteration, or a Q-network with CQL's penalty"
+    )
     discount: float = Field(0.9, ge=0, lt=1, description="what a cent of tomorrow night is worth tonight")
     penalty: float = Field(
         0.4, ge=0, description="CQL's weight on strategies that the nights hardly show; 0: double DQN"
     )
-    steps: int = Field(1_500, ge=10, description="of the Q-network, 512 transitions each")
+    steps: int = Field(800, ge=10, description="of the Q-network, 256 transitions each")
     iterations: int = Field(12, ge=1, description="of fitted Q iteration")
     max_examples: int = Field(200_000, ge=100, description="customers x nights; customers by lot if there are more")
 

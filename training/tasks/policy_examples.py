@@ -88,6 +88,7 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples
         found = found.take(order[code] < max(1, len(keys) * max_examples // len(found)))
     parts = []
     for night in told:
+        _check_propensities(shop, store, night.astype(date) - timedelta(days=1))
         rows = found.rows.filter(pa.array(found.night == night))
         states = states_of(shop, store, night.astype(date) - timedelta(days=1))
         states = states.take(pc.index_in(rows[C.USER_KEY], value_set=states[C.USER_KEY].combine_chunks()))
@@ -119,6 +120,19 @@ def followers(customer: np.ndarray, night: np.ndarray) -> np.ndarray:
     order = np.argsort(at, kind="stable")
     place = np.minimum(np.searchsorted(at[order], at + 1), len(at) - 1)
     return np.where(at[order][place] == at + 1, order[place], -1) if len(at) else at
+
+
+def _check_propensities(shop: Shop, store: Store, eve: date) -> None:
+    """Raises NoDataError where a plan does not tell how likely it was to send what it sent: it cannot be learnt from."""
+    plan = _read(store, "campaign_plan", [eve], C.PROPENSITY)
+    if plan is None:
+        return
+    told = pc.fill_null(plan[C.PROPENSITY], 0.0).to_numpy()
+    if n_wrong := int((~((told > 0) & (told <= 1))).sum()):
+        raise NoDataError(
+            f"shop {shop.shop}, campaign_plan of {eve}: {n_wrong} of {len(told)} rows have no propensity in 0 to 1; "
+            "make the plan again, or leave the night out of models.train_nights"
+        )
 
 
 def _margin_cents(rows: pa.Table, target: pa.Table, message_cost: np.ndarray) -> np.ndarray:

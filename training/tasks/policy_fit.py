@@ -1,4 +1,4 @@
-"""Fits what a policy expects of the nights to come: fitted Q iteration by trees or by a price of contact, and CQL.
+"""Fits what a policy expects of the nights to come: fitted Q iteration by trees, and a Q-network with the penalty of CQL.
 
 The known part of a reward is not learnt again: what the effect model expects of one night stands in for the purchases,
 whose chance would hide every difference between strategies (a night's purchases scatter by some 600 cents per customer, a
@@ -21,13 +21,12 @@ from training.tasks import effect
 from training.tasks.effect_examples import STRATEGY_COLUMNS, strategy_table
 from training.tasks.effect_linear import StrategyTerms
 from training.tasks.policy_examples import MESSAGE_COST, followers
-from training.tasks.policy_model import Continuation, Frame, Net, Price, QNetwork, Trees, with_one
+from training.tasks.policy_model import Continuation, Frame, Net, QNetwork, Trees
 
 _TREES: Final[dict[str, Any]] = {
     "objective": "l2", "learning_rate": 0.1, "num_leaves": 15, "min_data_in_leaf": 50, "lambda_l2": 10.0,
 }  # fmt: skip
 _ROUNDS: Final = 60
-_RIDGE: Final = 30.0  # rows that the prior of no price weighs as much as, per term
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def memory_of(frame: Frame, examples: Examples, discount: float) -> tuple[Frame,
     return frame, Memory(
         summary=frame.summary(examples.rows, profit, frame.deck),
         profit=np.where(allowed, profit, -np.inf),
-        psi=frame.terms.matrix(strategy_table(frame.deck)),
-        sent=frame.terms.matrix(examples.rows.take(place)),
+        psi=frame.traces(strategy_table(frame.deck)),
+        sent=frame.traces(examples.rows.take(place)),
         place=place,
         after=after[place],
         discount=discount,
@@ -106,24 +105,6 @@ def fit_trees(memory: Memory, how: Fitting, iterations: int) -> Trees:
     part = None
     for _ in range(iterations):
         part = Trees(_booster(x, memory.values(part), how))
-    assert part is not None
-    return part
-
-
-def fit_price(memory: Memory, how: Fitting, iterations: int) -> Price:
-    """Fitted Q iteration whose action's part is a price of contact, see Price."""
-    x = memory.summary[memory.place]
-    h = with_one(x)
-    usual = _ridge(h, memory.sent, 1.0)
-    crossed = _crossed(h, memory.sent - h @ usual)
-    gram = crossed.T @ crossed + _RIDGE * np.eye(crossed.shape[1]) * crossed.var(axis=0).mean()
-    part = None
-    for _ in range(iterations):
-        y = memory.values(part)
-        booster = _booster(x, y, how)
-        residual = y - np.asarray(booster.predict(x))
-        price = np.linalg.solve(gram, crossed.T @ residual).reshape(h.shape[1], -1)
-        part = Price(booster, price, usual)
     assert part is not None
     return part
 
@@ -148,11 +129,11 @@ def fit_net(memory: Memory, how: Fitting, *, steps: int, penalty: float, width: 
     profit = torch.from_numpy(np.pad(memory.profit / scale, ((0, 0), (0, 1))).astype(np.float32))
     network, target = (QNetwork(summary.shape[1], psi.shape[1], width) for _ in range(2))
     target.load_state_dict(network.state_dict())
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     draw = torch.Generator().manual_seed(how.seed)
     for step in range(steps):
-        some = torch.randint(len(place), (512,), generator=draw)
+        some = torch.randint(len(place), (256,), generator=draw)
         now, then = place[some], after[some]
         with torch.no_grad():
             online = profit[then] + memory.discount * network(summary[then][:, None], psi[None])
@@ -171,19 +152,10 @@ def fit_net(memory: Memory, how: Fitting, *, steps: int, penalty: float, width: 
             how.log({"policy_loss": float(loss.detach())}, step)
         with torch.no_grad():
             for slow, fast in zip(target.parameters(), network.parameters(), strict=True):
-                slow.lerp_(fast, 0.02)
+                slow.lerp_(fast, 0.05)
     return Net(target.eval(), scale)
 
 
 def _booster(x: np.ndarray, y: np.ndarray, how: Fitting) -> lightgbm.Booster:
     given = {**_TREES, "seed": how.seed, "num_threads": how.threads, "deterministic": True, "verbosity": -1}
     return lightgbm.train({**given, "force_row_wise": True}, lightgbm.Dataset(x, y), num_boost_round=_ROUNDS)
-
-
-def _ridge(x: np.ndarray, y: np.ndarray, precision: float) -> np.ndarray:
-    return np.linalg.solve(x.T @ x + precision * np.eye(x.shape[1]), x.T @ y)
-
-
-def _crossed(h: np.ndarray, psi: np.ndarray) -> np.ndarray:
-    """(n, p q): each column of h times each of psi."""
-    return (h[:, :, None] * psi[:, None, :]).reshape(len(h), -1)

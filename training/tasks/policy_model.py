@@ -36,12 +36,13 @@ PROFIT_CENTS: Final = "profit_cents"  # expected of one night, over sending noth
 VALUE_CENTS: Final = "value_cents"  # the same over the nights to come
 CHOSEN: Final = "chosen_"  # prefix: the same columns, and the strategy's, of what the policy itself would send
 _MAX_DEVIATION: Final = 4.0
+_TONIGHT_ONLY: Final = (C.OFFER, C.SEND_WINDOW, C.CREATIVE_STYLE)
 
 
 class Continuation(Protocol):
     """C(s, a) of customers' summaries (n, f) and strategies' terms (k, q): (n, k + 1) cents, nothing last."""
 
-    kind: str
+    kind: ClassVar[str]
 
     def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray: ...
     def save(self, folder: Path) -> dict[str, Any]: ...
@@ -65,34 +66,6 @@ class Trees:
     @classmethod
     def load(cls, folder: Path, told: Mapping[str, Any]) -> "Trees":
         return cls(load_booster(folder / "continuation.txt"))
-
-
-@dataclass(frozen=True)
-class Price:
-    """What is to come whatever is sent, by trees, and a price per contact: C(s, a) = trees(s) + h(s) B (psi(a) - usual).
-
-    The partly linear model of Robinson (1988): h is a one and the standardised summary, `usual` what is sent to customers
-    like s, so what was more likely to be sent to whom does not enter the price.
-    """
-
-    booster: lightgbm.Booster
-    price: np.ndarray  # (1 + f, q)
-    usual: np.ndarray  # (1 + f, q): psi expected of a customer is h(s) usual
-    kind: ClassVar[str] = "price"
-
-    def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray:
-        h = with_one(summary)
-        slope = h @ self.price
-        level = np.asarray(self.booster.predict(summary)) - np.einsum("nq,nq->n", slope, h @ self.usual)
-        return level[:, None] + np.concatenate([slope @ psi.T, np.zeros((len(h), 1))], axis=1)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        save_booster(self.booster, folder / "continuation.txt")
-        return {"price": self.price.tolist(), "usual": self.usual.tolist()}
-
-    @classmethod
-    def load(cls, folder: Path, told: Mapping[str, Any]) -> "Price":
-        return cls(load_booster(folder / "continuation.txt"), np.array(told["price"]), np.array(told["usual"]))
 
 
 class QNetwork(nn.Module):
@@ -143,11 +116,6 @@ class Net:
         return cls(network.eval(), float(told["scale"]))
 
 
-def with_one(summary: np.ndarray) -> np.ndarray:
-    """(n, 1 + f): a one before."""
-    return np.concatenate([np.ones((len(summary), 1)), summary], axis=1)
-
-
 @dataclass(frozen=True)
 class Frame:
     """What a policy looks at: the effect model, the channels, how a state is summed up, the strategies it learnt from."""
@@ -162,11 +130,11 @@ class Frame:
     def profit(self, states: pa.Table, strategies: Sequence[Candidate]) -> np.ndarray:
         """(n, s) cents of one night over sending nothing."""
         grid = self.effect.score_grid(states, strategies)
+        complaints = grid[C.P_COMPLAINT] * numbers(states, COMPLAINT_COST)[:, None]
         return profit_lift(
-            grid[C.SPEND_CENTS], grid[C.LIFT_SPEND_CENTS], grid[C.P_COMPLAINT], numbers(states, MARGIN_PERCENT)[:, None],
+            grid[C.SPEND_CENTS], grid[C.LIFT_SPEND_CENTS], complaints, numbers(states, MARGIN_PERCENT)[:, None],
             np.array([one.discount_percent for one in strategies]),
-            np.array([one.message_cost_cents for one in strategies]),
-            numbers(states, COMPLAINT_COST)[:, None],
+            np.array([one.message_cost_cents for one in strategies]), complaint_cost_cents=1.0,
         )  # fmt: skip
 
     def summary(self, states: pa.Table, profit: np.ndarray, strategies: Sequence[Candidate]) -> np.ndarray:
@@ -184,6 +152,12 @@ class Frame:
             return raw
         deviation = (raw - np.array(self.mean)) / np.array(self.scale)
         return np.clip(np.nan_to_num(deviation), -_MAX_DEVIATION, _MAX_DEVIATION)
+
+    def traces(self, strategies: pa.Table) -> np.ndarray:
+        """(s, q): the terms of strategies that may matter beyond tonight: that something was sent, how often and how much
+        off, on which channel. Hour and words would be noise to choose the largest of."""
+        kept = [not name.startswith(_TONIGHT_ONLY) for name in self.terms.names]
+        return self.terms.matrix(strategies)[:, kept]
 
     def allowed(self, states: pa.Table, strategies: Sequence[Candidate]) -> np.ndarray:
         """(n, s) bool: what caps, rest and consent leave; where a table does not tell, everything."""
@@ -213,7 +187,7 @@ class PolicyModel:
         if self.continuation is None:
             return {PROFIT_CENTS: profit, VALUE_CENTS: profit}
         summary = self.frame.summary(states, profit, strategies)
-        later = self.continuation.grid(summary, self.frame.terms.matrix(strategy_table(strategies)))
+        later = self.continuation.grid(summary, self.frame.traces(strategy_table(strategies)))
         return {PROFIT_CENTS: profit, VALUE_CENTS: profit + self.discount * (later[:, :-1] - later[:, -1:])}
 
     def choose(self, states: pa.Table) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -253,7 +227,7 @@ class PolicyModel:
             StrategyTerms(levels, tuple(told["terms"]["mean"])), tuple(Candidate(**one) for one in told["deck"]),
             tuple(told["mean"]), tuple(told["scale"]),
         )  # fmt: skip
-        kinds: dict[str, type[Trees] | type[Price] | type[Net]] = {one.kind: one for one in (Trees, Price, Net)}
+        kinds: dict[str, type[Trees] | type[Net]] = {one.kind: one for one in (Trees, Net)}
         kind = told["kind"]
         part = None if kind == "greedy" else kinds[kind].load(folder, told["continuation"])
         return cls(frame, float(told["discount"]), part)

@@ -1,0 +1,227 @@
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.core.columns import Columns as C
+from pipelines.core.errors import NoDataError, TrainingError, WrongUseError
+from pipelines.core.storage import Store
+from pipelines.strategy.candidates import Candidate
+from tests.training.small_policy import examples
+from tests.training.tasks.test_effect import PLAIN, delivery, publish, shop
+from training.task import Fitting
+from training.tasks.policy import TASK
+from training.tasks.policy_bandit import Bandit
+from training.tasks.policy_examples import MARGIN_CENTS, NIGHT, TIRED, USUAL_CENTS, followers, left_on, states_of
+from training.tasks.policy_fit import Memory, fit_net, fit_trees
+from training.tasks.policy_model import CHOSEN, VALUE_CENTS, Continuation, PolicyModel
+from training.tasks.policy_value import policy_value
+
+# Two states. Sending to the rested earns 10 and tires; to the tired it earns 1 and keeps them tired; a night of nothing
+# rests. By hand at a discount of .8: resting when tired is worth V(rested) = 10 / (1 - .64), V(tired) = .8 V(rested);
+# greedy sends always and is worth 1 / (1 - .8) = 5 from the tired, 10 + .8 x 5 = 14 from the rested.
+DISCOUNT = 0.8
+V_RESTED, V_TIRED = 10 / 0.36, 8 / 0.36
+RESTED, WEARY = np.array([[-1.0]]), np.array([[1.0]])
+MONDAY = date(2026, 3, 2)
+
+
+def tired_world(n: int = 300, nights: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Who is tired (nights, n) and who was sent something (nights, n), by lot."""
+    rng = np.random.default_rng(5)
+    sent = rng.random((nights, n)) < 0.5
+    tired = np.zeros((nights, n))
+    tired[0] = rng.random(n) < 0.5
+    tired[1:] = sent[:-1]
+    return tired, sent
+
+
+@pytest.fixture(scope="module")
+def memory() -> Memory:
+    tired, sent = tired_world()
+    n = tired.shape[1]
+    place = np.arange(tired.size - n)
+    return Memory(
+        summary=2 * tired.reshape(-1, 1) - 1,
+        profit=np.where(tired.reshape(-1, 1) > 0, 1.0, 10.0),
+        psi=np.ones((1, 1)),
+        sent=sent[:-1].reshape(-1, 1).astype(np.float64),
+        place=place,
+        after=place + n,
+        discount=DISCOUNT,
+    )
+
+
+@pytest.fixture(scope="module", params=["trees", "net"])
+def continuation(request: pytest.FixtureRequest, memory: Memory) -> Continuation:
+    how = Fitting(threads=1)
+    return fit_trees(memory, how, 25) if request.param == "trees" else fit_net(memory, how, steps=400, penalty=0.0)
+
+
+def test_a_policy_that_looks_ahead_rests_the_tired_where_greedy_never_would(continuation: Continuation) -> None:
+    assert sends(continuation, RESTED)
+    assert not sends(continuation, WEARY)  # greedy: 1 > 0, so it sends
+
+
+def test_the_values_are_those_by_hand(continuation: Continuation) -> None:
+    for state in (RESTED, WEARY):
+        assert continuation.grid(state, np.ones((1, 1)))[0] == pytest.approx([V_TIRED, V_RESTED], rel=0.08)
+
+
+def sends(part: Continuation, state: np.ndarray) -> bool:
+    sent, nothing = part.grid(state, np.ones((1, 1)))[0]
+    return bool((10 if state is RESTED else 1) + DISCOUNT * sent > DISCOUNT * nothing)
+
+
+def test_the_conservative_penalty_lowers_what_the_nights_hardly_show(memory: Memory) -> None:
+    rare = memory.sent[:, 0] < 1
+    rare |= np.arange(len(rare)) % 10 == 0  # of those who were sent something one in ten is left
+    few = replace(memory, sent=memory.sent[rare], place=memory.place[rare], after=memory.after[rare])
+    plain, careful = (fit_net(few, Fitting(threads=1), steps=200, penalty=weight) for weight in (0.0, 2.0))
+    assert not sends(careful, WEARY)
+
+    def gap(part: Continuation) -> float:
+        sent, nothing = part.grid(RESTED, np.ones((1, 1)))[0]
+        return float(sent - nothing)
+
+    assert gap(careful) < gap(plain) - 1
+
+
+@pytest.mark.parametrize(("policy", "from_rested", "from_tired"), [("greedy", 14, 5), ("rests", V_RESTED, V_TIRED)])
+def test_fitted_q_evaluation_finds_the_value_by_hand(policy: str, from_rested: float, from_tired: float) -> None:
+    tired, sent = tired_world()
+    nights, n = tired.shape
+    frequency = sent.astype(np.float64).ravel()
+    profit = np.where(sent, np.where(tired > 0, 1.0, 10.0), 0.0)
+    target = pa.table({
+        C.USER_KEY: [f"u{who}" for _ in range(nights) for who in range(n)], NIGHT: np.repeat(np.arange(nights), n),
+        USUAL_CENTS: np.zeros(tired.size), MARGIN_CENTS: profit.ravel(), TIRED: tired.ravel(), C.FREQUENCY: frequency,
+        C.DISCOUNT_PERCENT: np.zeros(tired.size),
+    })  # fmt: skip
+    would = np.ones(tired.size) if policy == "greedy" else 1 - tired.ravel()
+    predicted = pa.table({CHOSEN + C.FREQUENCY: would, CHOSEN + C.DISCOUNT_PERCENT: np.zeros(tired.size)})
+    share = tired.mean()
+    expected = (1 - DISCOUNT) * (share * from_tired + (1 - share) * from_rested)
+    weight = np.ones(tired.size)
+    assert policy_value(target, predicted, weight, DISCOUNT) == pytest.approx(expected, rel=0.05)
+    both = policy_value(target, predicted, np.stack([weight, 3 * weight]), DISCOUNT)
+    assert both[0] == pytest.approx(both[1])
+    one_night = target.slice(0, n)
+    assert np.isnan(policy_value(one_night, predicted.slice(0, n), np.ones(n), DISCOUNT))
+
+
+def test_the_row_that_follows_is_the_same_customer_s_of_the_next_night() -> None:
+    customer = np.array(["b", "a", "b", "a", "b"])
+    night = np.array(["2026-03-01", "2026-03-01", "2026-03-02", "2026-03-03", "2026-03-03"], dtype="datetime64[D]")
+    assert followers(customer, night).tolist() == [2, -1, 4, -1, -1]
+    assert followers(customer[:0], night[:0]).tolist() == []
+
+
+@pytest.fixture(scope="module")
+def fitted() -> PolicyModel:
+    train, valid = examples()
+    return TASK.fit(train, valid, Fitting(threads=1, settings={"learner": "trees", "iterations": 2}))
+
+
+def test_a_strategy_that_was_never_sent_has_a_value_and_one_not_allowed_is_not_chosen(fitted: PolicyModel) -> None:
+    states = examples()[1].rows.slice(0, 50)
+    cold = Candidate("sms.save35.noon.x1.loud", "save35", 35, "sms", "noon", 1, "loud", 6, 0.0)
+    found = fitted.score_grid(states, [*fitted.frame.deck, cold])[VALUE_CENTS]
+    assert np.isfinite(found).all()
+    assert len(np.unique(found[:, -1].round(6))) > 10
+    for channel in ("email", "push"):
+        at = states.schema.get_field_index(left_on(channel))
+        states = states.set_column(at, left_on(channel), pa.array(np.zeros(50)))
+    assert (fitted.choose(states)[0] == -1).all()
+
+
+def test_greedy_is_worth_its_one_night(fitted: PolicyModel) -> None:
+    greedy = TASK.baseline(examples()[0], Fitting(threads=1))
+    found = greedy.score_grid(examples()[1].rows.slice(0, 20), greedy.frame.deck)
+    assert (found[VALUE_CENTS] == found["profit_cents"]).all()
+    later = fitted.score_grid(examples()[1].rows.slice(0, 20), fitted.frame.deck)
+    assert not np.allclose(later[VALUE_CENTS], later["profit_cents"])
+
+
+def test_a_bandit_learns_from_answers_and_is_surest_of_what_it_saw() -> None:
+    train, valid = examples()
+    frame = TASK.baseline(train, Fitting(threads=1)).frame
+    new = Bandit.of(frame)
+    states = valid.rows.slice(0, 30)
+    assert new.values(states) == pytest.approx(frame.profit(states, frame.deck))
+    clicked = train.target[C.FREQUENCY].to_numpy() > 0
+    at = train.target.schema.get_field_index("clicked")
+    all_click = train.target.set_column(at, "clicked", pa.array(np.where(clicked, 1.0, np.nan)))
+    convinced = new.seen(replace(train, target=all_click))
+    assert convinced.values(states).mean() > new.values(states).mean() + 1
+
+    def width(bandit: Bandit) -> float:
+        return float((bandit.values(states, bound=1.0) - bandit.values(states)).mean()) / bandit.noise
+
+    assert width(convinced) < 0.5 * width(new)
+    draws = [convinced.values(states, draw=np.random.default_rng(seed)) for seed in range(40)]
+    assert np.mean(draws, axis=0) == pytest.approx(convinced.values(states), abs=convinced.noise)
+    assert np.std(draws, axis=0).mean() == pytest.approx(width(convinced) * convinced.noise, rel=0.2)
+
+
+# -- from the store
+
+
+def night_of(store: Store, eve: date, sent: list[dict[str, Any]], plan: list[dict[str, Any]] | None = None) -> None:
+    users = ("ann", "ben")
+    publish(store, "user_profiles", eve, [{"user_key": user, "top_category_id": "k1"} for user in users])
+    publish(store, "segments", eve, [{"user_key": user, "segment_name": "owls"} for user in users])
+    if plan is not None:
+        publish(store, "campaign_plan", eve, plan)
+    publish(store, "deliveries", eve + timedelta(days=1), sent)
+
+
+def test_a_state_counts_what_was_sent_lately_and_what_may_still_be_sent(tmp_path: Path) -> None:
+    store, small = Store(tmp_path, "small"), shop()
+    night_of(store, MONDAY, [delivery("ann", PLAIN)])
+    night_of(store, MONDAY + timedelta(days=1), [delivery("ann", PLAIN), delivery("ben", PLAIN, "bounced")])
+    last = MONDAY + timedelta(days=2)
+    publish(store, "user_profiles", last, [{"user_key": user} for user in ("ann", "ben")])
+    publish(store, "segments", last, [{"user_key": user} for user in ("ann", "ben")])
+    publish(
+        store, "channel_response", last,
+        [{"user_key": "ann", "channel": "email", "n_deliveries_cap_window": 2},
+         {"user_key": "ben", "channel": "push", "is_suppressed": True}],
+    )  # fmt: skip
+    found = states_of(small, store, last)
+    assert found["message_fast"].to_pylist() == pytest.approx([1.6, 0.0])
+    assert found[TIRED].to_pylist() == pytest.approx([1.85, 0.0])
+    caps = {channel.id: channel.cap_messages for channel in small.strategy.channels}
+    allowed = [small.strategy.channels[0].default_consent * 1.0] * 2
+    assert [found[left_on(name)].to_pylist() for name in caps] == [[0.0, 2 * allowed[0]], [2 * allowed[0], 0.0]]
+    rested = small.model_copy(update={"strategy": small.strategy.model_copy(update={"rest_nights": 1})})
+    assert states_of(rested, store, last)[left_on("push")].to_pylist() == [0.0, 0.0]
+
+
+def test_nights_that_cannot_teach_a_policy_are_refused_in_one_line(tmp_path: Path) -> None:
+    store, small = Store(tmp_path, "small"), shop()
+    first, second, third = (MONDAY + timedelta(days=day) for day in range(3))
+    with pytest.raises(NoDataError, match="nothing was delivered in 2 nights"):
+        TASK.examples(small, store, (second, third))
+    night_of(store, first, [delivery("ann", PLAIN)])
+    with pytest.raises(NoDataError, match="1 nights of deliveries up to 2026-03-03, no two of them in a row"):
+        TASK.examples(small, store, (second,))
+    plan = [{"user_key": "ann", "strategy_id": PLAIN, "propensity": 0.0}, {"user_key": "ben", "propensity": 1.0}]
+    night_of(store, second, [delivery("ann", PLAIN)], plan)
+    with pytest.raises(NoDataError, match="campaign_plan of 2026-03-03: 1 of 2 rows have no propensity in 0 to 1"):
+        TASK.examples(small, store, (second, third))
+    with pytest.raises(WrongUseError, match=r"models\.settings\.policy\.lerner"):
+        TASK.examples(shop(settings={"policy": {"lerner": "net"}}), store, (second,))
+
+
+def test_examples_without_transitions_or_messages_cannot_be_fitted() -> None:
+    train, valid = examples()
+    with pytest.raises(TrainingError, match="nothing was sent in the"):
+        TASK.fit(train.take(train.target[C.FREQUENCY].to_numpy() == 0), valid, Fitting(threads=1))
+    apart = train.take(train.night != np.unique(train.night)[1])
+    with pytest.raises(TrainingError, match="no customer is seen on two nights in a row"):
+        TASK.fit(apart, valid, Fitting(threads=1))
