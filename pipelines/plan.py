@@ -291,7 +291,7 @@ def _summary(
             "prices": price_of(chosen.posed, chosen.prices),
             "missing": chosen.missing,
         }
-        points = budget_curve(chosen.posed, strategy.nightly_budget_cents, chosen.cuts)
+        points = budget_curve(chosen.posed, strategy, chosen.cuts)
         curve = [asdict(point) for point in points]
     return PlanResult(
         rows=len(decisions.strategy),
