@@ -323,7 +323,7 @@ def _summary(
             "prices": price_of(chosen.posed, chosen.prices),
             "missing": chosen.missing,
         }
-        points = budget_curve(chosen.posed, strategy.nightly_budget_cents, chosen.cuts)
+        points = budget_curve(chosen.posed, strategy, chosen.cuts)
         curve = [asdict(point) for point in points]
         per_candidate = np.array([candidate.frequency for candidate in decisions.candidates])
         frequencies = marginal_values(scores.profit_cents[~decisions.is_holdout], per_candidate)

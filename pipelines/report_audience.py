@@ -125,6 +125,7 @@ def plan(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "message_cost_cents": message_cost,
         "expected_cost_cents": manifest.counts.get("expected_cost_cents"),
         "budget_cents": manifest.counts.get("budget_cents", shop.strategy.nightly_budget_cents),
+        **({"pacing": manifest.counts["pacing"]} if manifest.counts.get("pacing") else {}),
         "by_channel": by(C.CHANNEL),
         "by_offer": by(C.OFFER),
         "by_window": by(C.SEND_WINDOW),

@@ -66,7 +66,7 @@ def what_if(night: date, changes: list[str], context: Context) -> dict[str, Any]
             },
             "prices": price_of(posed, choice.prices),
         }
-    told["curve"] = [asdict(point) for point in budget_curve(posed, asked.nightly_budget_cents, cuts)]
+    told["curve"] = [asdict(point) for point in budget_curve(posed, asked, cuts)]
     return told
 
 

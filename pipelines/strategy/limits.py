@@ -57,7 +57,7 @@ def limits_of(
         Limit("budget", "nightly_budget_cents", f"at most {strategy.nightly_budget_cents} cents in all"),
         *(
             Limit(
-                limit.name, limit.name, f"at most {limit.messages} messages on {limit.name.removeprefix('capacity:')}"
+                limit.name, "channels", f"at most {limit.messages} messages on {limit.name.removeprefix('capacity:')}"
             )
             for limit in limits
         ),

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.report import count, day, money, path, percent, points, signed, size, words
 from pipelines.report_audience import difference, proportion
-from pipelines.report_charts import bar, columns, diverging, interval, line, stacked
+from pipelines.report_charts import bar, columns, curve, diverging, interval, line, stacked
 
 CHARTS = {
     "bar": bar(1, 4, "a quarter"),
@@ -18,6 +18,8 @@ CHARTS = {
     "interval": interval(0.1, 0.2, 0.4, (0, 0.4), "a rate"),
     "interval without a value": interval(0, None, 1, (0, 1), "no rate"),
     "interval across zero": interval(-0.1, 0.0, 0.1, (-0.2, 0.2), "a difference"),
+    "curve": curve([(0, 0), (2, 5), (4, 7)], (2, 5), "profit against budget"),
+    "curve of nothing": curve([], (0, 0), "empty"),
     "line": line([1, None, 3, 2], "with a gap"),
     "line of nothing": line([], "empty"),
     "line of one": line([5], "one night"),
@@ -87,3 +89,11 @@ def test_numbers_read_as_a_person_writes_them() -> None:
     assert [words("capacity:sms"), words("none")] == ["sms at capacity", "nothing in the way"]
     assert [day("2017-12-03"), day("2017-12-03", long=True)] == ["3 Dec", "Sunday 3 December 2017"]
     assert path("home/kettles") == "home / kettles"
+
+
+def test_a_curve_goes_through_its_points_and_marks_where_one_is() -> None:
+    drawn = str(curve([(0, 0), (50, 80), (100, 100)], (50, 80), "Profit & budget"))
+    assert 'points="0,94 49,25.2 98,8"' in drawn
+    assert 'cx="49%" cy="25.2%"' in drawn
+    assert "Profit &amp; budget" in drawn
+    assert str(curve([], (0, 0), "nothing")).count("<circle") == 1

@@ -77,6 +77,19 @@ def write_loop(store: Store, text: str) -> None:
     path.write_text(text)
 
 
+def test_models_tells_what_another_budget_would_earn_where_the_plan_found_out(store: Store) -> None:
+    points = [
+        {"budget_cents": budget, "profit_cents": profit, "price": price}
+        for budget, profit, price in ((50, 300.0, 5.0), (100, 500.0, 3.0), (125, 560.0, 2.0), (200, 650.0, 1.0))
+    ]
+    with_plan(store, {**COUNTS, "budget_cents": 100, "budget_curve": points})
+    told = models(NIGHT, store)["budget_curve"]
+    assert told["here"] == points[1]
+    assert told["more"] == {"budget_cents": 25, "profit_cents": 60.0}
+    with_plan(store, {**COUNTS, "budget_cents": 100, "budget_curve": []})
+    assert "budget_curve" not in models(NIGHT, store)
+
+
 def test_models_tells_who_scored_and_what_is_expected_of_those_chosen_by_score(store: Store) -> None:
     with_plan(store, COUNTS)
     publish(store, "strategy_scores", {C.USER_KEY: ["u"] * 8}, {"why": "champion"})
