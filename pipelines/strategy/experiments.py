@@ -119,8 +119,15 @@ def broken_ratio(ratio: SampleRatio, arm: str, unit: str) -> str:
     )
 
 
-def empty_arm(arm: str) -> str:
-    return f"no verdict: {arm} has no customers; check its share and what it allows"
+def empty_arm(arm: str, *, by_lot: bool) -> str:
+    """The verdict where an arm has no data."""
+    return f"no verdict: {arm} has no customers; " + (
+        "no lot fell on it yet" if by_lot else "check its share and what it allows"
+    )
+
+
+def nights(n: int) -> str:
+    return f"{n} night{'' if n == 1 else 's'}"
 
 
 def too_few(arm: str, n_buyers: int) -> str:
