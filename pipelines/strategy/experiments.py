@@ -104,7 +104,7 @@ def verdict(reading: Reading, guardrails: Sequence[Guardrail], n_looks: int) -> 
         return f"{arm} beat {control}: {found}; safe to stop"
     looks = reading.looks_needed
     when = (
-        f"nights needed about {looks}, {n_looks} are told, were the effect as estimated"
+        f"about {nights(looks)} are needed in all, {n_looks} so far, were the effect as estimated"
         if looks is not None
         else "no number of nights would settle an effect as small as the estimate"
     )
