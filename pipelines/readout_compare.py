@@ -136,7 +136,7 @@ class Comparing:
             tally = self._by_lot(
                 "message",
                 "Does a message drawn by lot pay, on its night, against nothing drawn by lot?",
-                ("nothing", "message"),
+                ("sending nothing", "a message"),
             )
             tally.add(plan.user[drawn], plan.is_sent[drawn].astype(np.int64), 1 / chance, values, known)
         free = drawn & (plan.n_allowed == self.n_strategies)  # every strategy could be drawn, so all arms are alike
@@ -148,7 +148,7 @@ class Comparing:
             if free.any() and len(ids) > 1:
                 tally = self._by_lot(
                     f"{name}s", f"Which {name} drawn by lot pays, on its night, against nothing? Customers without any limit.",
-                    ("nothing", *(f"{name} {one}" for one in ids)),
+                    ("sending nothing", *(f"{name} {one}" for one in ids)),
                 )  # fmt: skip
                 place = {one: k for k, one in enumerate(ids, start=1)}
                 arm = np.array([place.get(one, 0) for one in mine[free]], dtype=np.int64)

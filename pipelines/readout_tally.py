@@ -21,6 +21,7 @@ from pipelines.readout_nights import (
 )  # fmt: skip
 from pipelines.strategy.cuped import Arm, Difference, difference
 from pipelines.strategy.experiments import MIN_BUYERS
+from pipelines.strategy.multiple import planned_error
 from pipelines.strategy.sample_ratio import SampleRatio, of_counts, of_weights
 from pipelines.strategy.sequential import rho_of
 
@@ -137,6 +138,19 @@ class Tally:
             max(found.plain_error, floor),
         )  # fmt: skip
         return Difference(*(metric.scale * number for number in told))
+
+    def planned_error_of(self, k: int, metric: Metric, explained: float) -> float:
+        """The standard error that the customers of arm k and control allow, from the spread of both together: for as long
+        as one of them has too few buyers to tell its own. NaN by lot, where chances differ."""
+        rows = self.rows[k] + self.rows[0]
+        n, n_arm = int((rows > 0).sum()), int((self.rows[k] > 0).sum())
+        if not self.shares or not 0 < n_arm < n:
+            return math.nan
+        above, below = (self._sums(k, column) + self._sums(0, column) for column in (metric.above, metric.below))
+        if not above.any() or not below.any():
+            return math.nan
+        parts = (above - above.sum() / below.sum() * below) / (below.sum() / n)
+        return metric.scale * planned_error(n, n_arm / n, float((parts**2).sum() / (n - 1)), explained)
 
     def _floor(self, k: int, metric: Metric) -> float:
         """The least standard error of a rare share: as if one more had done it and one more not (Agresti, Caffo 2000)."""

@@ -70,7 +70,10 @@ def _p(tally: Tally, k: int, metric: Metric, found: Difference) -> float:
 def _row(tally: Tally, k: int, metric: Metric, found: Difference, level: float) -> dict[str, Any]:
     rho = tally.rho.get((k, metric.name))
     half = math.nan if rho is None else float(half_width(found.std_error, rho, level))
-    is_known, has_error = not math.isnan(half), found.std_error > 0
+    is_known = not math.isnan(half)
+    errors = found.std_error, found.plain_error
+    if not is_known:
+        errors = tally.planned_error_of(k, metric, found.variance_cut), tally.planned_error_of(k, metric, 0)
     return {
         "arm": tally.arms[k],
         "control_arm": tally.arms[0],
@@ -86,9 +89,9 @@ def _row(tally: Tally, k: int, metric: Metric, found: Difference, level: float) 
         "effect_low": _number(found.effect - half),
         "effect_high": _number(found.effect + half),
         "std_error": _number(found.std_error if is_known else math.nan),
-        "variance_cut_share": _number(found.variance_cut if has_error else math.nan),
-        "smallest_effect": _number(smallest_detectable(found.std_error) if has_error else math.nan),
-        "smallest_unadjusted": _number(smallest_detectable(found.plain_error) if has_error else math.nan),
+        "variance_cut_share": _number(found.variance_cut if errors[0] > 0 else math.nan),
+        "smallest_effect": _number(smallest_detectable(errors[0])),
+        "smallest_unadjusted": _number(smallest_detectable(errors[1])),
     }
 
 
@@ -104,7 +107,7 @@ def _verdict(
     """State and sentence of one row."""
     empty = [tally.arms[i] for i in (k, 0) if not tally.rows[i].any()]
     if empty:
-        return "no_data", words.empty_arm(" and ".join(empty))
+        return "no_data", words.empty_arm(" and ".join(empty), by_lot=tally.shares is None)
     if ratio.is_broken:
         unit = "customers" if tally.shares else "customer-nights, weighted,"
         return "ratio_broken", words.broken_ratio(ratio, tally.arms[ratio.worst], unit)
@@ -136,7 +139,7 @@ def _power(tally: Tally, k: int, metric: Metric, row: dict[str, Any]) -> str:
     if row["smallest_effect"] is None:
         return ""
     return (
-        f"{row['n_users']:,} and {row['n_control_users']:,} customers after {tally.n_nights} nights: one two-sided 5% test would "
+        f"{row['n_users']:,} and {row['n_control_users']:,} customers after {words.nights(tally.n_nights)}: one two-sided 5% test would "
         f"find {row['smallest_effect']:.2f} {metric.unit} with 80% power ({row['smallest_unadjusted']:.2f} without CUPED, "
         f"which took away {row['variance_cut_share']:.0%} of the variance)"
     )

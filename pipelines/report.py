@@ -19,7 +19,7 @@ from pipelines.core.tables import TABLES
 from pipelines.readout import inputs_of
 from pipelines.report_audience import MEASURED_NIGHTS
 from pipelines.report_models import closed_loop_file
-from pipelines.report_numbers import MADE_AFTER, TREND_NIGHTS, collect
+from pipelines.report_numbers import TREND_NIGHTS, collect
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
@@ -133,7 +133,7 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     """Lineage: all tables of the night, and the windows that trend, volumes and answers look back on."""
     arrival = shop.arrival_of("events", night)
     inputs: dict[str, str] = {}
-    for table in (name for name in TABLES if name not in MADE_AFTER):
+    for table in (name for name, declared in TABLES.items() if not declared.is_on_demand):
         inputs |= store.inputs(table, [arrival if table in ("raw_events", "quarantine") else night])
     back = max(TREND_NIGHTS, shop.gates.volume_window_nights + 1)
     judged = store.manifest("quarantine", arrival)

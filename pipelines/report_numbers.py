@@ -25,7 +25,6 @@ from pipelines.report_reasons import reasons
 from pipelines.trend import category_counts
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
-MADE_AFTER = ("experiment_readout",)  # tables of the night that no report may tell of: they come after it
 
 
 def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
@@ -163,7 +162,7 @@ def quality(night: date, shop: Shop, store: Store, sections: dict[str, Any]) -> 
 def _published(night: date, shop: Shop, store: Store) -> list[tuple[str, date]]:
     """The partitions that belong to the night, as declared; raw lines and quarantine are those of its arrival."""
     arrival = shop.arrival_of("events", night)
-    made = [name for name in TABLES if name not in MADE_AFTER]
+    made = [name for name, table in TABLES.items() if not table.is_on_demand]
     wanted = [(name, arrival if name in ("raw_events", "quarantine") else night) for name in made]
     return [(name, partition) for name, partition in wanted if store.manifest(name, partition)]
 

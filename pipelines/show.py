@@ -139,7 +139,7 @@ def _experiment_tables(told: dict[str, Any], where: str) -> list[Any]:
         parts += ["", f"{one['experiment']}: {one['question']}"]
         for verdict in one["verdicts"]:
             parts += [f"  {verdict['text']}", *([f"  {verdict['power']}"] if verdict["power"] else [])]
-        table = Table(title=f"{one['nights']} nights, intervals hold at all of them together", title_justify="left")
+        table = Table(title=f"nights: {one['nights']}, intervals hold at all of them together", title_justify="left")
         names = ("arm", "metric", "customers", "arm's", "control's", "effect", "interval", "state")
         for name in names:
             table.add_column(name, justify="left" if name in ("arm", "metric", "state") else "right")

@@ -307,8 +307,9 @@ class Store:
                     yield manifest
 
     def stale_nights(self) -> list[date]:
-        """Nights with a published partition whose inputs have changed since, sorted."""
-        return sorted({date.fromisoformat(m.partition) for m in self._all_manifests() if m.stale})
+        """Nights with a published partition whose inputs have changed since, sorted; tables made on demand left out."""
+        stale = [m for m in self._all_manifests() if m.stale and not _declared(m.table).is_on_demand]
+        return sorted({date.fromisoformat(m.partition) for m in stale})
 
     @contextlib.contextmanager
     def erasing(self) -> Iterator[None]:

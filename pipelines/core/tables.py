@@ -44,6 +44,7 @@ class Table:
     sort_by: tuple[str, ...]
     partition: str = C.NIGHT
     owner: str = "data-engineering"
+    is_on_demand: bool = False  # made when asked for, after the night: no night makes it anew, no report tells of it
     is_kept: bool = False  # whatever the retention of its layer: later nights are made of it, and it tells of nobody
 
     @property
@@ -473,6 +474,7 @@ _ALL = [
         },
         sort_by=(C.EXPERIMENT, C.ARM, C.METRIC),
         owner="marketing",
+        is_on_demand=True,
     ),
     Table(
         name="plan_reasons",

@@ -104,7 +104,7 @@ def verdict(reading: Reading, guardrails: Sequence[Guardrail], n_looks: int) -> 
         return f"{arm} beat {control}: {found}; safe to stop"
     looks = reading.looks_needed
     when = (
-        f"nights needed about {looks}, {n_looks} are told, were the effect as estimated"
+        f"about {nights(looks)} are needed in all, {n_looks} so far, were the effect as estimated"
         if looks is not None
         else "no number of nights would settle an effect as small as the estimate"
     )
@@ -119,8 +119,15 @@ def broken_ratio(ratio: SampleRatio, arm: str, unit: str) -> str:
     )
 
 
-def empty_arm(arm: str) -> str:
-    return f"no verdict: {arm} has no customers; check its share and what it allows"
+def empty_arm(arm: str, *, by_lot: bool) -> str:
+    """The verdict where an arm has no data."""
+    return f"no verdict: {arm} has no customers; " + (
+        "no lot fell on it yet" if by_lot else "check its share and what it allows"
+    )
+
+
+def nights(n: int) -> str:
+    return f"{n} night{'' if n == 1 else 's'}"
 
 
 def too_few(arm: str, n_buyers: int) -> str:

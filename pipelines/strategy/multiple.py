@@ -66,3 +66,11 @@ def shrink(effect: np.ndarray, std_error: np.ndarray) -> Shrunk:
 def smallest_detectable(std_error: float, level: float = LEVEL, power: float = POWER) -> float:
     """The smallest true difference that a single two-sided test at `level` finds with chance `power`."""
     return (NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)) * std_error
+
+
+def planned_error(n: float, share: float, variance: float, explained: float = 0.0) -> float:
+    """Standard error of a difference of means that n customers allow, `share` of them in one arm: of a metric with this
+    variance per customer in either arm, of which covariates explain the share `explained`."""
+    if not 0 < share < 1 or n <= 0:
+        raise ValueError(f"expected customers and a share between 0 and 1, found {n} and {share}")
+    return float(np.sqrt(variance * (1 - explained) / (n * share * (1 - share))))

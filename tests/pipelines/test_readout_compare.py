@@ -191,6 +191,21 @@ def test_an_arm_without_customers_is_said_instead_of_a_number(store: Store) -> N
     row = of(experiments(night, SHOP, store), "holdout")
     assert row["state"] == "no_data"
     assert row["verdict"] == "no verdict: the holdout has no customers; check its share and what it allows"
+    verdict = of(experiments(night, SHOP, store), "message")["verdict"]
+    assert verdict == "no verdict: a message has no customers; no lot fell on it yet"
+
+
+def test_a_small_shop_is_told_what_it_could_find_before_it_finds_anything(store: Store) -> None:
+    """100 customers, 10 held out; ten buy for 10.00 at 40%: variance 400^2 x 0.1 x 0.9, so (1.96 + 0.84) errors of 40."""
+    plan = [planned(f"u{i}", is_holdout=i < 10) for i in range(100)]
+    night = lived(store, 0, plan, [bought(f"u{i}", 1_000) for i in range(5, 15)])
+    (one,) = (one for one in experiments(night, shop_of(), store)["experiments"] if one["experiment"] == "holdout")
+    row = one["readings"][0]
+    assert row["effect_low"] is None
+    assert row["smallest_effect"] == pytest.approx(2.8016 * (400**2 * 0.09 * 100 / 99 / 9) ** 0.5, rel=1e-4)
+    assert one["verdicts"][0]["power"].startswith(
+        "90 and 10 customers after 1 night: one two-sided 5% test would find 112.6"
+    )
 
 
 def test_a_holdout_of_another_size_than_designed_stops_every_verdict(store: Store) -> None:

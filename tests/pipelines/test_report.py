@@ -15,7 +15,7 @@ from pipelines.core.machine import Machine
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES, TIMESTAMP, VECTOR
-from pipelines.report import build, run
+from pipelines.report import build, page, run
 from pipelines.stage import Context
 
 NIGHT = date(2026, 3, 10)
@@ -249,6 +249,23 @@ def test_effect_holds_everybody_planned_for_against_the_holdout(store: Store, tm
     assert effect["difference"]["low"] < 0 < effect["difference"]["high"]
 
 
+def test_experiments_are_told_as_verdicts_with_a_picture_and_what_was_odd(store: Store, tmp_path: Path) -> None:
+    with_everything(store)
+    build(NIGHT, shop_of(), store, tmp_path)
+    numbers = numbers_of(tmp_path)
+    holdout = numbers["experiments"]["experiments"][0]
+    assert [(one["arm"], one["customers"]) for one in holdout["arms"]] == [("the holdout", 1), ("the plan", 3)]
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No verdict yet: only 0 customers of the holdout bought anything" in html
+    assert "1 planned messages were never told as sent, bounced or skipped" in html
+    known = {"effect": 1.5, "effect_low": -0.5, "effect_high": 3.5, "arm": EVIL}
+    holdout["readings"][0] |= known
+    holdout["verdicts"][0]["text"] = f"{EVIL} beat it"
+    html = page(numbers)
+    assert "interval −0.50 to +3.50" in html
+    assert EVIL not in html
+
+
 def test_a_shop_with_events_alone_gets_sentences_instead_of_empty_charts(store: Store, tmp_path: Path) -> None:
     rows = [row | {C.PRICE_CENTS: None} for row in EVENTS]
     publish(store, "events", NIGHT, rows, {"lines": {str(NIGHT): 12}, "kept": {str(NIGHT): 12}, "n_bots": 1})
@@ -261,6 +278,7 @@ def test_a_shop_with_events_alone_gets_sentences_instead_of_empty_charts(store: 
         "There are no customer segments for this night",
         "No deliveries have come back yet",
         "There was no plan the night before",
+        "No plan has been lived yet",
         "this shop's data names no prices",
         "No line of this arrival was quarantined",
     ):

@@ -148,6 +148,16 @@ def test_an_input_that_was_absent_and_came_makes_its_reader_stale(store: Store, 
     assert store.stale_nights() == [SECOND]
 
 
+def test_what_is_made_on_demand_asks_for_no_night_to_be_run_again(store: Store, publish: Publish) -> None:
+    publish("experiment_readout", SECOND, "made", {"events/2026-03-01": ABSENT})
+    publish("events", FIRST, "rows")
+    store.mark_stale()
+    told = store.manifest("experiment_readout", SECOND)
+    assert told
+    assert told.stale == ["events/2026-03-01"]  # so it is made anew once it is asked for
+    assert store.stale_nights() == []
+
+
 def test_files_that_landed_are_no_tables_and_never_make_stale(store: Store, publish: Publish) -> None:
     publish("raw_events", FIRST, "one", {"landing/2026-03-01/events.jsonl": "aa"})
     store.mark_stale()

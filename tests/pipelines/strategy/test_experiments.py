@@ -176,8 +176,8 @@ def guardrail(effect: float, half: float) -> Guardrail:
         (
             reading(1, 2),
             [],
-            "no verdict yet: B against A +1.00 [-1.00, +3.00] cents per customer and night may be nothing; nights needed "
-            "about 40, 12 are told, were the effect as estimated",
+            "no verdict yet: B against A +1.00 [-1.00, +3.00] cents per customer and night may be nothing; about 40 "
+            "nights are needed in all, 12 so far, were the effect as estimated",
         ),
         (
             reading(0, 2, None),

@@ -8,7 +8,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower
 
-from pipelines.strategy.multiple import holm, shrink, smallest_detectable
+from pipelines.strategy.multiple import holm, planned_error, shrink, smallest_detectable
 
 
 @settings(max_examples=50, deadline=None)
@@ -59,6 +59,9 @@ def test_shrinking_brings_segments_closer_to_their_truth_and_its_intervals_hold_
 @pytest.mark.parametrize(("n", "share"), [(2_000, 0.1), (500, 0.5)])
 def test_the_smallest_effect_found_is_that_of_statsmodels(n: int, share: float) -> None:
     variance = 1_600.0
-    mine = smallest_detectable(float(np.sqrt(variance / (n * share) + variance / (n * (1 - share)))))
+    mine = smallest_detectable(planned_error(n, share, variance))
     theirs = NormalIndPower().solve_power(nobs1=n * share, ratio=(1 - share) / share, alpha=0.05, power=0.8)
     assert mine == pytest.approx(theirs * 40, rel=1e-4)
+    assert smallest_detectable(planned_error(n, share, variance, explained=0.75)) == pytest.approx(mine / 2)
+    with pytest.raises(ValueError, match="a share between 0 and 1"):
+        planned_error(n, 0, variance)
