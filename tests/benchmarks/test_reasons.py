@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import closed_loop
 import reasons
 from pipelines.core.columns import Columns as C
+from pipelines.core.shop import Shop
 from pipelines.strategy.attribution import shapley
 from tests.training.small_effect import STRATEGIES, profiles, with_strategies
 from training.explain import Usual, game
@@ -39,9 +41,18 @@ def test_coalitions_asked_at_once_are_those_asked_one_by_one() -> None:
 
 
 @pytest.mark.slow
-def test_all_figures_are_told_and_what_must_hold_holds(tmp_path: Path) -> None:
+def test_all_figures_are_told_and_what_must_hold_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("shap", reason="shap comes with econml, a development dependency")
-    found = reasons.measure("demo", 120, 2, tmp_path)
+
+    def young(name: str, seed: int, customers: int | None) -> Shop:
+        """With five nights behind it instead of fourteen."""
+        shop = closed_loop.shop_of(name, seed, customers)
+        assert shop.simulator
+        return shop.model_copy(update={"simulator": shop.simulator.model_copy(update={"history_nights": 5})})
+
+    monkeypatch.setattr(reasons, "shop_of", young)
+    monkeypatch.setattr(reasons, "factors_of", lambda rows: factors_of(rows)[:6])  # 64 coalitions instead of 4,096
+    found = reasons.measure("demo", 150, 2, tmp_path)
     assert found["off_cents"] < 1e-9
     assert set(found["contenders"]) == {"nightmarket", "nightmarket_one_pair", "shap_permutation", "shap_kernel"}
     assert found["contenders"]["nightmarket"]["error"] < 0.1
