@@ -42,7 +42,7 @@ from pipelines.simulator.world import World, build_world
 from pipelines.strategy.pricing import suggest
 from training.price import items_of
 from training.task import Fitting
-from training.tasks.pricing import TASK, PricingModel
+from training.tasks.pricing import TASK
 from training.tasks.pricing_examples import Panel, demand
 
 HISTORY, NIGHTS, FITTED_BEFORE = 28, 30, (0, 7, 14, 21)

@@ -48,7 +48,9 @@ def simulated(seed: int) -> np.ndarray:
         evening = tonight(world, night)
         events = browse(world, evening, visits(world, evening, no_answers(), ()))
         mine = (events.item >= 0) & (events.user < world.customers.size)
-        counts.append(np.bincount(world.catalogue.category[events.item[mine]], minlength=world.catalogue.category.max() + 1))
+        counts.append(
+            np.bincount(world.catalogue.category[events.item[mine]], minlength=world.catalogue.category.max() + 1)
+        )
     return np.stack(counts, axis=1).astype(np.float64)
 
 
@@ -75,9 +77,11 @@ def judged(series: list[np.ndarray], origins: list[int], horizon: int, season: i
         for origin in origins:
             found = forecast(counts[:, :origin], horizon, season)
             came = counts[:, origin : origin + horizon]
-            repeated = np.resize(counts[:, origin - season : origin], came.shape) if horizon <= season else np.tile(
-                counts[:, origin - season : origin], -(-horizon // season)
-            )[:, :horizon]
+            repeated = (
+                np.resize(counts[:, origin - season : origin], came.shape)
+                if horizon <= season
+                else np.tile(counts[:, origin - season : origin], -(-horizon // season))[:, :horizon]
+            )
             mine.append(np.abs(found.forecast - came).mean(axis=1))
             naive.append(np.abs(repeated - came).mean(axis=1))
             inside.append(((came >= found.low) & (came <= found.high)).mean(axis=1))
@@ -91,7 +95,10 @@ def judged(series: list[np.ndarray], origins: list[int], horizon: int, season: i
     def interval(values: np.ndarray, over: np.ndarray | None = None) -> dict[str, float | None]:
         rows = np.vstack([np.arange(len(mine_)), drawn])
         found = values.mean(axis=1)[rows].mean(axis=1)
-        return Interval.of(found / over.mean(axis=1)[rows].mean(axis=1) if over is not None else found).as_dict()
+        if over is not None:
+            below = over.mean(axis=1)[rows].mean(axis=1)
+            found = np.divide(found, below, out=np.full(len(found), np.nan), where=below > 0)
+        return Interval.of(found).as_dict()
 
     return {
         "forecasts": int(mine_.size),

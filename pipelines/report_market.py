@@ -78,7 +78,10 @@ def prices(night: date, shop: Shop, store: Store) -> dict[str, Any] | None:
     rows.sort(key=lambda row: (-row[C.GAIN_CENTS], row[C.ITEM_ID]))
     reasons = sorted(manifest.counts["by_reason"].items(), key=lambda pair: (-pair[1], pair[0]))
     return {
-        **{name: manifest.counts[name] for name in ("items", "raised", "lowered", "gain_cents", "model", "version", "why")},
+        **{
+            name: manifest.counts[name]
+            for name in ("items", "raised", "lowered", "gain_cents", "model", "version", "why")
+        },
         "by_reason": [{"why": WHYS[code], "items": n} for code, n in reasons],
         "rows": rows[:SHOWN_PRICES],
     }

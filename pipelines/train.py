@@ -19,7 +19,12 @@ from pipelines.core.storage import Store, sources_digest
 from pipelines.launch import launch
 from pipelines.stage import Context, digest_of
 
-SOURCES: Final = {"behaviour": "events", "effect": "deliveries", "value": "events", "pricing": "events"}  # task -> table that makes a night
+SOURCES: Final = {
+    "behaviour": "events",
+    "effect": "deliveries",
+    "value": "events",
+    "pricing": "events",
+}  # task -> table that makes a night
 
 NEEDS_ENCODER: Final = ("behaviour",)
 

@@ -222,7 +222,9 @@ class Simulator(Settings):
 class Models(Settings):
     """The models of the night: which are trained, when they are judged, how much the plan goes on exploring."""
 
-    tasks: tuple[Literal["behaviour", "effect", "value", "pricing"], ...] = Field((), description="trained on anchor nights")
+    tasks: tuple[Literal["behaviour", "effect", "value", "pricing"], ...] = Field(
+        (), description="trained on anchor nights"
+    )
     judged_nights: int = Field(2, ge=1, le=28, description="newest nights, held back from training, that judge models")
     valid_nights: int = Field(1, ge=1, le=28, description="nights before those, that choose within a model")
     train_nights: int = Field(28, ge=1, le=365, description="nights before those, at most, that are learnt from")

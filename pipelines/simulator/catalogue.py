@@ -152,7 +152,6 @@ class Catalogue:
             "language": ITEM_LANGUAGES[tongue],
         }
 
-
     def _list_price(self, item: int) -> dict[str, float]:
         return {"list_price": int(self.base_price_cents[item]) / 100} if self.price_changes_percent else {}
 

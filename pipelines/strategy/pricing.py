@@ -147,9 +147,7 @@ def _limits(items: Items, rules: Pricing) -> _Limits:
     step, parity = rules.max_step_percent / 100, rules.parity_percent / 100
     floor = items.unit_cost / (1 - rules.margin_floor_percent / 100)
     least = np.maximum(items.reference * (1 - parity), floor)
-    return _Limits(
-        items.price * (1 - step), items.price * (1 + step), floor, least, items.reference * (1 + parity)
-    )
+    return _Limits(items.price * (1 - step), items.price * (1 + step), floor, least, items.reference * (1 + parity))
 
 
 def _optimum(items: Items, limits: _Limits, rules: Pricing) -> np.ndarray:
@@ -163,7 +161,9 @@ def _optimum(items: Items, limits: _Limits, rules: Pricing) -> np.ndarray:
     x = np.log(tried / items.price[:, None])
     margin, cost = tried - items.unit_cost[:, None], items.unit_cost[:, None]
     # (n, prices, draws), per unit sold tonight: the level plays no part in what is best
-    gain = margin[:, :, None] * np.exp(elasticity[:, None, :] * x[:, :, None]) - (items.price[:, None] - cost)[:, :, None]
+    gain = (
+        margin[:, :, None] * np.exp(elasticity[:, None, :] * x[:, :, None]) - (items.price[:, None] - cost)[:, :, None]
+    )
     sure = (gain > 0).mean(axis=2) >= rules.min_confidence
     value = np.where(sure, gain.mean(axis=2), 0.0)
     best = value.argmax(axis=1)
@@ -176,9 +176,13 @@ def _bound_by(items: Items, limits: _Limits) -> np.ndarray:
     e = items.elasticity
     free = np.divide(items.unit_cost * e, 1 + e, out=np.full(len(e), np.inf), where=e < -1)
     above = np.where(limits.up <= limits.most, "step", "parity")
-    below = np.where(limits.down >= limits.least, "step", np.where(limits.floor >= limits.least, "margin_floor", "parity"))
+    below = np.where(
+        limits.down >= limits.least, "step", np.where(limits.floor >= limits.least, "margin_floor", "parity")
+    )
     return np.where(
-        free > np.minimum(limits.up, limits.most), above, np.where(free < np.maximum(limits.down, limits.least), below, "none")
+        free > np.minimum(limits.up, limits.most),
+        above,
+        np.where(free < np.maximum(limits.down, limits.least), below, "none"),
     ).astype(object)
 
 
@@ -194,8 +198,12 @@ def _towards(now: np.ndarray, limits: _Limits, rules: Pricing) -> np.ndarray:
 
 def _ended_down(cents: np.ndarray, rules: Pricing) -> np.ndarray:
     """The next lower price with the wanted ending."""
-    return np.floor((cents - rules.ending_cents) / rules.ending_unit_cents) * rules.ending_unit_cents + rules.ending_cents
+    return (
+        np.floor((cents - rules.ending_cents) / rules.ending_unit_cents) * rules.ending_unit_cents + rules.ending_cents
+    )
 
 
 def _ended_up(cents: np.ndarray, rules: Pricing) -> np.ndarray:
-    return np.ceil((cents - rules.ending_cents) / rules.ending_unit_cents) * rules.ending_unit_cents + rules.ending_cents
+    return (
+        np.ceil((cents - rules.ending_cents) / rules.ending_unit_cents) * rules.ending_unit_cents + rules.ending_cents
+    )

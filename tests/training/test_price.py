@@ -96,7 +96,10 @@ def test_every_item_has_its_row_and_one_clear_reason(spec: dict[str, Any]) -> No
 
 def test_without_a_champion_the_baseline_keeps_all_prices(spec: dict[str, Any]) -> None:
     nights = [(NIGHT - timedelta(days=back)).isoformat() for back in range(12, -1, -1)]
-    told = run(spec | {"model": {"folder": None, "name": "small-pricing-baseline", "version": "none"}, "baseline_nights": nights})
+    told = run(
+        spec
+        | {"model": {"folder": None, "name": "small-pricing-baseline", "version": "none"}, "baseline_nights": nights}
+    )
     rows = rows_of(spec)
     assert told["counts"]["raised"] == told["counts"]["lowered"] == 0
     assert rows["good"][C.REASON_CODE] == "uncertain"

@@ -191,7 +191,9 @@ def sales_of(examples: Examples) -> tuple[Sales, tuple[str, ...]]:
 
 def together(one: Examples, other: Examples) -> Examples:
     """All examples of both."""
-    arrays = (np.concatenate([getattr(part, name) for part in (one, other)]) for name in ("customer", "segment", "night"))
+    arrays = (
+        np.concatenate([getattr(part, name) for part in (one, other)]) for name in ("customer", "segment", "night")
+    )
     tables = (pa.concat_tables([getattr(part, name) for part in (one, other)]) for name in ("rows", "target"))
     return Examples(*tables, *arrays)
 

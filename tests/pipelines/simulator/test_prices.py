@@ -39,7 +39,18 @@ def test_as_many_prices_change_a_night_as_configured_and_some_are_lower_at_weeke
 
 def test_without_it_prices_are_as_they_were_and_no_list_price_is_told() -> None:
     still = build_world(shop(0)).catalogue
-    assert set(np.round(still.prices(SUNDAY) / still.base_price_cents, 2)) <= {0.79, 0.8, 0.9, 0.95, 1.0, 1.05, 0.81, 0.94, 0.99, 1.01}
+    assert set(np.round(still.prices(SUNDAY) / still.base_price_cents, 2)) <= {
+        0.79,
+        0.8,
+        0.9,
+        0.95,
+        1.0,
+        1.05,
+        0.81,
+        0.94,
+        0.99,
+        1.01,
+    }
     assert "list_price" not in json.loads(still.lines([0], still.prices(SUNDAY), still.first_stock)[0])["attributes"]
 
 

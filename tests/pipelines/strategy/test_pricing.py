@@ -131,7 +131,9 @@ RULES = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ITEM, min_size=1, max_size=6), RULES)
 def test_no_guardrail_is_ever_crossed(rows: list[tuple[float, ...]], rules: Pricing) -> None:
-    price, cost, reference, e, sd, sold, units = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+    price, cost, reference, e, sd, sold, units = (
+        np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)
+    )
     of = Items(
         [str(k) for k in range(len(rows))], np.round(price), np.round(price * cost), np.round(price * reference), units,
         units / 4, sold > 0, e, sd,

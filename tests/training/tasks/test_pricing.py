@@ -19,7 +19,15 @@ from training.judge import compare
 from training.task import Examples, Fitting
 from training.tasks.pricing import TASK, UNITS_SD, sales_of, together
 from training.tasks.pricing_examples import (
-    ATTENTION, LOG_PRICE, LOG_PRICE_BEFORE, N_NIGHTS, N_UNITS, UNITS, demand, list_prices, panel_of,
+    ATTENTION,
+    LOG_PRICE,
+    LOG_PRICE_BEFORE,
+    N_NIGHTS,
+    N_UNITS,
+    UNITS,
+    demand,
+    list_prices,
+    panel_of,
 )  # fmt: skip
 from training.tasks.pricing_response import PRIOR_MEAN, PRIOR_SD, fit_response, pool
 
@@ -85,7 +93,9 @@ def test_a_dearer_item_is_expected_to_sell_less_by_its_categorys_elasticity() ->
     train, valid = examples()
     model = TASK.fit(train, valid, Fitting())
     rows = valid.rows.slice(0, 2)  # one of each category
-    dearer = rows.set_column(rows.schema.get_field_index(LOG_PRICE), LOG_PRICE, pa.array(rows[LOG_PRICE].to_numpy() + 0.1))
+    dearer = rows.set_column(
+        rows.schema.get_field_index(LOG_PRICE), LOG_PRICE, pa.array(rows[LOG_PRICE].to_numpy() + 0.1)
+    )
     ratio = model.predict(dearer)[UNITS].to_numpy() / model.predict(rows)[UNITS].to_numpy()
     assert ratio == pytest.approx(np.exp(0.1 * model.predict(rows)[C.ELASTICITY].to_numpy()))
     assert (TASK.baseline(train, Fitting()).predict(dearer)[UNITS].to_numpy() > 0).all()
@@ -121,7 +131,7 @@ def test_nothing_sold_is_one_clear_line() -> None:
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(WrongUseError, match="models.settings.pricing.depth"):
+    with pytest.raises(WrongUseError, match=r"models\.settings\.pricing\.depth"):
         TASK.baseline(examples()[0], Fitting(settings={"depth": 3}))
 
 
@@ -160,12 +170,25 @@ def catalogue(store: Store, night: date, *rows: tuple[str, int | None, int | Non
 def store(tmp_path: Path) -> Store:
     """Item a is seen at 500, then 400; b is not looked at on the second night; the third has a catalogue."""
     made = Store(tmp_path, "small")
-    events(made, NIGHTS[0], ("ann", "a", "view", 500, None), ("ann", "b", "view", 900, None), ("bot", "a", "view", 1, None))
     events(
-        made, NIGHTS[1], ("ann", "a", "view", 400, None), ("ann", "a", "purchase", 360, 2), ("ben", "a", "view", 400, None)
+        made, NIGHTS[0], ("ann", "a", "view", 500, None), ("ann", "b", "view", 900, None), ("bot", "a", "view", 1, None)
+    )
+    events(
+        made,
+        NIGHTS[1],
+        ("ann", "a", "view", 400, None),
+        ("ann", "a", "purchase", 360, 2),
+        ("ben", "a", "view", 400, None),
     )
     events(made, NIGHTS[2], ("ann", "a", "purchase", 390, None))
-    catalogue(made, NIGHTS[2], ("a", 390, 200, 5, None), ("b", 0, 1, 5, None), ("c", 700, 1, 0, None), ("d", 800, None, None, None))
+    catalogue(
+        made,
+        NIGHTS[2],
+        ("a", 390, 200, 5, None),
+        ("b", 0, 1, 5, None),
+        ("c", 700, 1, 0, None),
+        ("d", 800, None, None, None),
+    )
     return made
 
 
