@@ -1,6 +1,6 @@
 """Do suggested prices earn? The demo shop's true profit under ours, under fixed prices and under cost plus.
 
-    python benchmarks/pricing.py [--seeds 5] [--customers 10000] [--jobs 2] [--json]
+    python benchmarks/pricing.py [--seeds 20] [--customers 10000] [--jobs 2] [--json]
 
 Per seed a shop whose prices move (`price_changes_percent`) and whose customers answer by a known elasticity per category
 lives 28 nights by its own rule. Then 30 nights are played per policy. Ours learns from events alone: task pricing is fitted
@@ -206,7 +206,7 @@ def run_seed(arguments: tuple[int, int]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--customers", type=int, default=10_000)
     parser.add_argument("--jobs", type=int, default=2, help="seeds played at the same time")
     parser.add_argument("--json", action="store_true", help="accepted for all benchmarks: the output is JSON anyway")
