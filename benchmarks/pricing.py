@@ -1,18 +1,18 @@
 """Do suggested prices earn? The demo shop's true profit under ours, under fixed prices and under cost plus.
 
-    python benchmarks/pricing.py [--seeds 5] [--customers 2000] [--jobs 2] [--json]
+    python benchmarks/pricing.py [--seeds 20] [--customers 10000] [--jobs 2] [--json]
 
 Per seed a shop whose prices move (`price_changes_percent`) and whose customers answer by a known elasticity per category
 lives 28 nights by its own rule. Then 30 nights are played per policy. Ours learns from events alone: task pricing is fitted
 before nights 1, 8, 15 and 22 and pipelines/strategy/pricing.py suggests every night's prices, which the shop takes. No
 audit, registry or promotion gate stands in between. Truth is what the simulator expects to be sold with luck averaged out.
 
-Held against it, from the first night on, within the same parity band but free of steps:
+Held against it, within the same parity band and by the same largest step a night, from the shop's last prices on:
 - fixed: the list price every night; shop_rule: the shop goes on as before;
 - cost_plus: unit cost and one mark-up for all, that of the shop's list prices together;
 - cost_plus_best: the best mark-up of all in hindsight, by the truth;
 - oracle: the best price per item by the true elasticities.
-cost_plus_unbound is cost_plus without the band: further than ours may go.
+cost_plus_unbound is cost_plus without band and steps, from the first night on: what ours may not do.
 Also told: how often the true elasticity lies in its 95% interval, and whether any suggestion crossed a guardrail.
 Nothing was tuned on these seeds. Intervals are Student's over seeds. Prints one JSON object.
 """
@@ -20,7 +20,6 @@ Nothing was tuned on these seeds. Intervals are Student's over seeds. Prints one
 import argparse
 import json
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from typing import Any
@@ -42,7 +41,7 @@ from pipelines.simulator.world import World, build_world
 from pipelines.strategy.pricing import suggest
 from training.price import items_of
 from training.task import Fitting
-from training.tasks.pricing import TASK, PricingModel
+from training.tasks.pricing import TASK
 from training.tasks.pricing_examples import Panel, demand
 
 HISTORY, NIGHTS, FITTED_BEFORE = 28, 30, (0, 7, 14, 21)
@@ -128,10 +127,14 @@ def _crosses(price: Floats, now: Floats, cost: Floats, reference: Floats, rules:
     return far | low | ((price > reference * (1 + parity) + TOUCH) & (price > now))
 
 
-def rule(world: World, prices: Callable[[int], Ints]) -> list[float]:
-    """Profit of each night under prices (items,) that are a function of the night."""
-    first = world.first_night + HISTORY
-    return [profit(world, night, prices(night)) for night in range(first, first + NIGHTS)]
+def rule(world: World, target: Ints, step: float) -> list[float]:
+    """Profit of each night on which prices go to `target` (items,) by steps of this share at most."""
+    first, earned = world.first_night + HISTORY, []
+    now = world.catalogue.prices(first - 1).astype(np.float64)
+    for night in range(first, first + NIGHTS):
+        now = np.clip(target, now * (1 - step), now * (1 + step))
+        earned.append(profit(world, night, np.round(now).astype(np.int64)))
+    return earned
 
 
 def one_seed(shop: Shop) -> dict[str, Any]:
@@ -139,6 +142,7 @@ def one_seed(shop: Shop) -> dict[str, Any]:
     assert shop.pricing
     shelf, cost, first = world.catalogue, unit_costs(world), world.first_night + HISTORY
     base, band = shelf.base_price_cents, shop.pricing.parity_percent / 100
+    step = shop.pricing.max_step_percent / 100
     true = price_elasticity(world, range(first, first + NIGHTS, 10))
 
     usual = base.sum() / cost.sum()
@@ -157,12 +161,12 @@ def one_seed(shop: Shop) -> dict[str, Any]:
         "seed": world.seed,
         "earned": {
             "ours": mine["earned"],
-            "fixed": rule(world, lambda night: base),
-            "shop_rule": rule(world, shelf.prices),
-            "cost_plus": rule(world, lambda night: banded(cost * usual)),
-            "cost_plus_unbound": rule(world, lambda night: np.round(cost * usual).astype(np.int64)),
-            "cost_plus_best": rule(world, lambda night: banded(cost * best)),
-            "oracle": rule(world, lambda night: banded(free)),
+            "fixed": rule(world, base, step),
+            "shop_rule": [profit(world, night, shelf.prices(night)) for night in range(first, first + NIGHTS)],
+            "cost_plus": rule(world, banded(cost * usual), step),
+            "cost_plus_unbound": rule(world, np.round(cost * usual).astype(np.int64), np.inf),
+            "cost_plus_best": rule(world, banded(cost * best), step),
+            "oracle": rule(world, banded(free), step),
         },
         "elasticity": {
             "true": true.round(3).tolist(),
@@ -202,8 +206,8 @@ def run_seed(arguments: tuple[int, int]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--customers", type=int, default=2_000)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--customers", type=int, default=10_000)
     parser.add_argument("--jobs", type=int, default=2, help="seeds played at the same time")
     parser.add_argument("--json", action="store_true", help="accepted for all benchmarks: the output is JSON anyway")
     options = parser.parse_args()

@@ -95,7 +95,10 @@ def judged(series: list[np.ndarray], origins: list[int], horizon: int, season: i
     def interval(values: np.ndarray, over: np.ndarray | None = None) -> dict[str, float | None]:
         rows = np.vstack([np.arange(len(mine_)), drawn])
         found = values.mean(axis=1)[rows].mean(axis=1)
-        return Interval.of(found / over.mean(axis=1)[rows].mean(axis=1) if over is not None else found).as_dict()
+        if over is not None:
+            below = over.mean(axis=1)[rows].mean(axis=1)
+            found = np.divide(found, below, out=np.full(len(found), np.nan), where=below > 0)
+        return Interval.of(found).as_dict()
 
     return {
         "forecasts": int(mine_.size),

@@ -95,8 +95,11 @@ def expected_units(world: World, night: int) -> Floats:
     who = np.arange(world.customers.size)
     chance = respond(world, evening, who, None, np.zeros(len(who))).purchase
     first, second = evening.basket.T
-    units = np.bincount(first, chance * evening.quantity, minlength=world.catalogue.size_of)
-    return units + np.bincount(second[second >= 0], chance[second >= 0], minlength=world.catalogue.size_of)
+    items = np.concatenate([first, second[second >= 0]])
+    units: Floats = np.bincount(
+        items, np.concatenate([chance * evening.quantity, chance[second >= 0]]), world.catalogue.size_of
+    ).astype(np.float64)
+    return units
 
 
 def price_elasticity(world: World, nights: Sequence[int], step: float = 0.05, n_parts: int = 20) -> Floats:

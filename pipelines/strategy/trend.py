@@ -1,11 +1,11 @@
 """What is asked for in the coming nights: a forecast per series with an interval, by the method that was right before.
 
-Every candidate forecasts from several earlier nights on (a backtest with a rolling origin, Tashman 2000) and is held against
-what came. Each series takes the method of the smallest mean absolute error; because few nights tell, the errors of all
-series together have a say. The seasonal naive forecast, the same weekday of last week, is a candidate, so none is taken
-that was worse. Intervals are conformal: as wide as the backtest's errors were, all series together, in units of what is
-usual for each series and horizon (Vovk et al. 2005; Stankeviciute et al. 2021 for series). They hold while the coming
-nights are like those.
+Every candidate, fitted on what came before the first of several earlier nights, forecasts from each of them on (a backtest
+with a rolling origin, Tashman 2000) and is held against what came. Each series takes the method of the smallest mean
+absolute error; because few nights tell, the errors of all series together have a say. The seasonal naive forecast, the same
+weekday of last week, is a candidate, so none is taken that was worse. Intervals are conformal: as wide as the backtest's
+errors were, all series together, in units of what is usual for each series and horizon (Vovk et al. 2005; Stankeviciute
+et al. 2021 for series). They hold while the coming nights are like those.
 
 Counts are forecast as square roots, whose chance is the same for large and small ones (Anscombe 1948).
 """
@@ -26,7 +26,8 @@ _OWN: Final = 30  # backtest errors of a series that weigh as much as those of a
 _FITTED: Final = 40  # the largest series; for the others fitting models takes longer than it is worth
 _POISSON_SD: Final = 0.5  # of the square root of a count: no interval is narrower
 
-Method = Callable[[np.ndarray, int, int], np.ndarray]  # roots (n,), horizon, season -> (horizon,) roots
+Forecaster = Callable[[np.ndarray, int], np.ndarray]  # roots (n,), horizon -> (horizon,) roots
+Method = Callable[[np.ndarray, int], Forecaster]  # fitted on roots (n,) of this season; forecasts longer series as well
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ def forecast(counts: np.ndarray, horizon: int, season: int = 7) -> Trends:
     for at, one in enumerate(tested):
         if one is None:
             name = NAIVE if known[at].sum() >= season else MEAN
-            middle[at] = _FALLBACK[name](roots[at][_first(known[at]) :], horizon, season)
+            middle[at] = _FALLBACK[name](roots[at], season)(roots[at][_first(known[at]) :], horizon)
             apart = roots[at][known[at]].std() if known[at].sum() > 1 else 0.0
             half[at] = 1.96 * np.maximum(np.sqrt(2) * apart, _POISSON_SD)
         else:
             found = next(place)
             name = chosen[found]
-            middle[at] = _FITS[name](roots[at], horizon, season)
+            middle[at] = _FITS[name](roots[at], season)(roots[at], horizon)
             half[at] = widths[found]
             error[at], naive_error[at] = (_mean_error(one, which) for which in (name, NAIVE))
         method.append(name)
@@ -87,7 +88,7 @@ def forecast(counts: np.ndarray, horizon: int, season: int = 7) -> Trends:
 
 @dataclass(frozen=True)
 class _Backtest:
-    """Forecasts (origins, h) per method, NaN beyond what is known, and what came, as roots."""
+    """Forecasts (origins, h) per method, and what came, NaN beyond what is known; roots."""
 
     told: Mapping[str, np.ndarray]
     came: np.ndarray  # (origins, h)
@@ -98,12 +99,13 @@ def _backtest(roots: np.ndarray, horizon: int, season: int, methods: Mapping[str
     first = max(_SEASONS_NEEDED * season, n - horizon - _ORIGINS + 1)
     origins = range(first, min(first + _ORIGINS, n))
     came = np.full((len(origins), horizon), np.nan)
-    told = {name: np.full_like(came, np.nan) for name in methods}
+    told = {name: np.empty_like(came) for name in methods}
+    fitted = {name: method(roots[:first], season) for name, method in methods.items()}
     for row, origin in enumerate(origins):
         after = roots[origin : origin + horizon]
         came[row, : len(after)] = after
-        for name, method in methods.items():
-            told[name][row] = method(roots[:origin], horizon, season)
+        for name, forecaster in fitted.items():
+            told[name][row] = forecaster(roots[:origin], horizon)
     return _Backtest(told, came)
 
 
@@ -164,55 +166,66 @@ def _first(known: np.ndarray) -> int:
     return int(known.argmax())
 
 
-# -- methods: roots (n,) -> (horizon,) roots
+# -- methods
 
 
-def _seasonal_naive(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
-    return np.resize(roots[-season:], horizon)
+def _seasonal_naive(roots: np.ndarray, season: int) -> Forecaster:
+    return lambda known, horizon: np.resize(known[-season:], horizon)
 
 
-def _mean(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
-    return np.full(horizon, roots.mean())
+def _mean(roots: np.ndarray, season: int) -> Forecaster:
+    return lambda known, horizon: np.full(horizon, known.mean())
 
 
-def _seasonal_mean(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
+def _seasonal_mean(roots: np.ndarray, season: int) -> Forecaster:
     """The mean of the same step in the last seasons."""
-    n = min(len(roots) // season, _MEAN_SEASONS)
-    return np.resize(roots[len(roots) - n * season :].reshape(n, season).mean(axis=0), horizon)
+
+    def forecaster(known: np.ndarray, horizon: int) -> np.ndarray:
+        n = min(len(known) // season, _MEAN_SEASONS)
+        return np.resize(known[len(known) - n * season :].reshape(n, season).mean(axis=0), horizon)
+
+    return forecaster
 
 
-def _smoothing(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
+def _smoothing(roots: np.ndarray, season: int) -> Forecaster:
     """Exponential smoothing of level and season (Holt and Winters), begun with the first two seasons."""
     from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
     first = roots[: 2 * season].reshape(2, season).mean(axis=0)
+    begun = {"initial_level": first.mean(), "initial_seasonal": first - first.mean()}
+
+    def model(known: np.ndarray) -> "ExponentialSmoothing":
+        return ExponentialSmoothing(
+            known, seasonal="add", seasonal_periods=season, initialization_method="known", **begun
+        )
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an optimum at the edge, such as a season that never changes, is no fault
-        model = ExponentialSmoothing(
-            roots,
-            seasonal="add",
-            seasonal_periods=season,
-            initialization_method="known",
-            initial_level=first.mean(),
-            initial_seasonal=first - first.mean(),
-        )
-        return np.asarray(model.fit().forecast(horizon))
+        found = model(roots).fit().params
+    rates = {name: found[name] for name in ("smoothing_level", "smoothing_seasonal")}
+
+    def forecaster(known: np.ndarray, horizon: int) -> np.ndarray:
+        with np.errstate(divide="ignore"):  # it takes the logarithm of an error, which may be zero
+            return np.asarray(model(known).fit(**rates, optimized=False).forecast(horizon))
+
+    return forecaster
 
 
-def _components(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
+def _components(roots: np.ndarray, season: int) -> Forecaster:
     """A level that walks and a season, by the Kalman filter (Harvey 1989)."""
     from statsmodels.tsa.statespace.structural import UnobservedComponents
 
     harmonics = [{"period": season, "harmonics": min(season // 2, 4)}]  # a day's 24 hours need no 12
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = UnobservedComponents(roots, "llevel", freq_seasonal=harmonics)
-        return np.asarray(model.fit(disp=0, cov_type="none").forecast(horizon))
+        fitted = UnobservedComponents(roots, "llevel", freq_seasonal=harmonics).fit(disp=0, cov_type="none")
+    return lambda known, horizon: np.asarray(fitted.apply(known).forecast(horizon))
 
 
-def _combination(roots: np.ndarray, horizon: int, season: int) -> np.ndarray:
-    """The mean of the others but the naive one."""
-    return np.mean([method(roots, horizon, season) for method in (_seasonal_mean, _smoothing)], axis=0)
+def _combination(roots: np.ndarray, season: int) -> Forecaster:
+    """The mean of two that err differently."""
+    parts = [method(roots, season) for method in (_seasonal_mean, _smoothing)]
+    return lambda known, horizon: np.mean([part(known, horizon) for part in parts], axis=0)
 
 
 _FALLBACK: Final[Mapping[str, Method]] = {NAIVE: _seasonal_naive, MEAN: _mean}

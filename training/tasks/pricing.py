@@ -163,8 +163,9 @@ class PricingTask:
                 raise ValueError("a model of another task")
             kind, weekday, response = told.pop("kind"), tuple(told.pop("weekday")), told.pop("response")
             if response is not None:
-                arrays = {name: np.array(response.pop(name), dtype=np.float64) for name in ("mean", "sd")}
-                response = Response(categories=tuple(response.pop("categories")), **arrays, **response)
+                mean, sd = (np.array(response[name], dtype=np.float64) for name in ("mean", "sd"))
+                others = (float(response[name]) for name in ("other_mean", "other_sd", "attention"))
+                response = Response(tuple(response["categories"]), mean, sd, *others)
             model = PricingModel(weekday=weekday, response=response, **told)
             if model.kind != kind:
                 raise ValueError(f"kind '{kind}' without its parts")
@@ -185,8 +186,9 @@ def sales_of(examples: Examples) -> tuple[Sales, tuple[str, ...]]:
     night = np.unique(examples.night, return_inverse=True)[1]
     item = np.unique(_texts(examples.rows, C.ITEM_ID), return_inverse=True)[1]
     cell = code * (night.max(initial=0) + 1) + night
-    numbers = (_numbers(examples.rows, name) for name in (LOG_PRICE, ATTENTION))
-    return Sales(examples.target[UNITS].to_numpy(), *numbers, item, cell, code), tuple(names.tolist())
+    log_price, attention = (_numbers(examples.rows, name) for name in (LOG_PRICE, ATTENTION))
+    units = examples.target[UNITS].to_numpy()
+    return Sales(units, log_price, attention, item, cell, code), tuple(names.tolist())
 
 
 def together(one: Examples, other: Examples) -> Examples:

@@ -41,7 +41,7 @@ def test_noise_is_averaged_where_last_week_repeats_it_and_the_interval_covers() 
     assert (found.error <= found.naive_error + 1e-9).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=15, max_size=24), st.integers(1, 14), st.sets(st.integers(0, 23)))
 def test_whatever_came_the_method_was_never_worse_than_last_week_and_bounds_are_in_order(
     values: list[int], horizon: int, unknown: set[int]

@@ -19,7 +19,15 @@ from training.judge import compare
 from training.task import Examples, Fitting
 from training.tasks.pricing import TASK, UNITS_SD, sales_of, together
 from training.tasks.pricing_examples import (
-    ATTENTION, LOG_PRICE, LOG_PRICE_BEFORE, N_NIGHTS, N_UNITS, UNITS, demand, list_prices, panel_of,
+    ATTENTION,
+    LOG_PRICE,
+    LOG_PRICE_BEFORE,
+    N_NIGHTS,
+    N_UNITS,
+    UNITS,
+    demand,
+    list_prices,
+    panel_of,
 )  # fmt: skip
 from training.tasks.pricing_response import PRIOR_MEAN, PRIOR_SD, fit_response, pool
 
@@ -123,7 +131,7 @@ def test_nothing_sold_is_one_clear_line() -> None:
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(WrongUseError, match="models.settings.pricing.depth"):
+    with pytest.raises(WrongUseError, match=r"models\.settings\.pricing\.depth"):
         TASK.baseline(examples()[0], Fitting(settings={"depth": 3}))
 
 
