@@ -44,6 +44,7 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, sources_digest
 from pipelines.launch import conversation, die_with
 from pipelines.stage import digest_of
+from pipelines.strategy.candidates import candidates
 
 FIRST_SEED = 20_261_201  # of the judged ones: nothing was tuned on them
 JOB = "training.answer_loop"
@@ -65,6 +66,8 @@ def evaluate(
         raise WrongUseError(f"shop '{shop.shop}' is not simulated, so its truth is not known: nothing to evaluate")
     if nights < LAST_NIGHTS or seeds < 2:
         raise WrongUseError(f"--nights {nights} --seeds {seeds}: expected {LAST_NIGHTS} nights and 2 seeds at least")
+    if not candidates(shop.strategy):
+        raise WrongUseError(f"shop '{shop.shop}' has no strategy to choose from: add offers and channels to it")
     shop = with_shocks(shop)
     store = Store(root, shop.shop)
     kept = store.folder / "evaluations" / "closed_loop" / basis_of(shop, nights)
