@@ -88,6 +88,7 @@ def evaluate(
     ]
     result = {
         "shop": shop.shop,
+        "currency": shop.currency,
         "customers": shop.simulator.customers,
         "nights": nights,
         "shocks": shocks,
