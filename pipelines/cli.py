@@ -167,8 +167,8 @@ def simulate(
     """Write the demo shop's landing files, night after night; each night answers the plan of the night before.
 
     With **--evaluate**: does the loop earn? True profit per night of our plan, beside the oracle, lots drawn at random, the
-    best single strategy and the first model, through a price war, a channel outage and a new category. Kept under
-    <root>/<shop>/evaluations/; seeds that were played are not played again.
+    best single strategy and the first model, through a price war, a channel outage and a new category. Kept beside
+    the shop's tables, under evaluations/; seeds that were played are not played again.
     """
     from pipelines import night as nights
     from pipelines.show import RichProgress
@@ -180,9 +180,11 @@ def simulate(
     if evaluate:
         if through or landing:
             raise WrongUseError("--evaluate plays worlds of its own: leave --through and --landing away")
-        _evaluate_loop(settings, n_nights or 30, seeds or 5, plot, progress, as_json)
+        _evaluate_loop(
+            settings, 30 if n_nights is None else n_nights, 5 if seeds is None else seeds, plot, progress, as_json
+        )
         return
-    if n_nights or seeds or plot:
+    if (n_nights, seeds, plot) != (None, None, None):
         raise WrongUseError("--nights, --seeds and --plot go with --evaluate")
     context = nights.open_context(settings, load_machine(), landing, note=progress.note)
     last = _date(through) or nights.default_night(settings)

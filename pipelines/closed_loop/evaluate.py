@@ -22,6 +22,7 @@ on. The result lies beside it as closed_loop.json, where the shop's report looks
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -44,6 +45,7 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, sources_digest
 from pipelines.launch import conversation, die_with
 from pipelines.stage import digest_of
+from pipelines.strategy.candidates import candidates
 
 FIRST_SEED = 20_261_201  # of the judged ones: nothing was tuned on them
 JOB = "training.answer_loop"
@@ -60,23 +62,23 @@ def evaluate(
     plot_to: Path | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Plays all seeds, `jobs` at the same time, and writes result and plot. Raises WrongUseError, JobError."""
+    """Plays all seeds, `jobs` at the same time, and writes result and plot. Raises WrongUseError, JobError, and
+    LockedError where another one plays."""
     if shop.simulator is None:
         raise WrongUseError(f"shop '{shop.shop}' is not simulated, so its truth is not known: nothing to evaluate")
     if nights < LAST_NIGHTS or seeds < 2:
         raise WrongUseError(f"--nights {nights} --seeds {seeds}: expected {LAST_NIGHTS} nights and 2 seeds at least")
+    if not candidates(shop.strategy):
+        raise WrongUseError(f"shop '{shop.shop}' has no strategy to choose from: add offers and channels to it")
     shop = with_shocks(shop)
     store = Store(root, shop.shop)
     kept = store.folder / "evaluations" / "closed_loop" / basis_of(shop, nights)
     kept.mkdir(parents=True, exist_ok=True)
     chosen = range(first_seed, first_seed + seeds)
-    missing = [seed for seed in chosen if not (kept / f"{seed}.json").is_file()]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=partial(die_with, os.getpid())) as pool:
-        running = [pool.submit(play_seed, shop, seed, nights, kept) for seed in missing]
-        for done, _ in enumerate(as_completed(running)):
-            note(f"{seeds - len(missing) + done + 1} of {seeds} seeds")
-        for one in running:
-            one.result()
+    with store.lock("closed_loop", wait=False):
+        for left in kept.glob(".*-*"):  # worlds of a run that was killed
+            shutil.rmtree(left)
+        _play([seed for seed in chosen if not (kept / f"{seed}.json").is_file()], shop, nights, kept, jobs, note)
     runs = [json.loads((kept / f"{seed}.json").read_text(encoding="utf-8")) for seed in chosen]
     assert shop.simulator
     shocks = [
@@ -85,6 +87,7 @@ def evaluate(
     ]
     result = {
         "shop": shop.shop,
+        "currency": shop.currency,
         "customers": shop.simulator.customers,
         "nights": nights,
         "shocks": shocks,
@@ -97,6 +100,14 @@ def evaluate(
         if path:
             _write(path, picture)
     return result
+
+
+def _play(seeds: list[int], shop: Shop, nights: int, kept: Path, jobs: int, note: Callable[[str], None]) -> None:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=partial(die_with, os.getpid())) as pool:
+        running = [pool.submit(play_seed, shop, seed, nights, kept) for seed in seeds]
+        for n_done, one in enumerate(as_completed(running), 1):
+            one.result()
+            note(f"{n_done} of {len(seeds)} seeds played")
 
 
 def basis_of(shop: Shop, nights: int) -> str:

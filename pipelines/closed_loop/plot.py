@@ -41,7 +41,7 @@ def plot(result: Mapping[str, Any]) -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         _legend(),
         _panel(
-            "Profit per night over sending nothing, mean of three nights",
+            f"Profit per night over sending nothing, {result['currency']}, mean of three nights",
             smooth,
             nights,
             TOP + 20,
@@ -50,7 +50,7 @@ def plot(result: Mapping[str, Any]) -> str:
             named=True,
         ),
         _panel(
-            "Regret so far: what the oracle earned more",
+            f"Regret so far: what the oracle earned more, {result['currency']}",
             regret,
             nights,
             TOP + 20 + height + GAP,
@@ -87,8 +87,9 @@ def _panel(
 ) -> str:
     """`values`: policy -> seed -> night."""
     means = {who: [interval(column) for column in zip(*per_seed, strict=True)] for who, per_seed in values.items()}
-    low = min(0.0, *(one["low"] for line in means.values() for one in line))
-    high = max(one["high"] for line in means.values() for one in line)
+    # Lines set the scale: with few seeds an interval may be far wider than anything that happens.
+    low = min(0.0, *(one["value"] for line in means.values() for one in line))
+    high = max(one["value"] for line in means.values() for one in line)
     step = _step(high - low)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
 
@@ -109,12 +110,16 @@ def _panel(
             f'<text x="{x(night):.1f}" y="{top + height + 17:.0f}" text-anchor="middle" fill="#555">{night}</text>'
         )
     marks += _shocks([shock for shock in shocks if shock["night"] <= nights], x, nights, top, height, named=named)
-    for who, line in means.items():
+    clip = f"panel{top:.0f}"
+    marks.append(
+        f'<clipPath id="{clip}"><rect x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - 24}" height="{height:.1f}"/></clipPath>'
+    )
+    for who, line in sorted(means.items(), key=lambda pair: pair[0] == "plan"):  # ours on top
         _, colour, dashes = POLICIES[who]
         edge = [(x(k + 1), y(one["high"])) for k, one in enumerate(line)]
         edge += [(x(k + 1), y(one["low"])) for k, one in reversed(list(enumerate(line)))]
         if who in ("plan", "single", "random"):
-            marks.append(f'<polygon points="{_points(edge)}" fill="{colour}" opacity="0.13"/>')
+            marks.append(f'<polygon points="{_points(edge)}" fill="{colour}" opacity="0.13" clip-path="url(#{clip})"/>')
         path = _points([(x(k + 1), y(one["value"])) for k, one in enumerate(line)])
         wide = 2.6 if who == "plan" else 1.8
         marks.append(

@@ -57,6 +57,9 @@ def edited(market: Any, folder: Path, *, shop: tuple[str, str] = ("", ""), machi
         (["backfill", "--shop", "nowhere"], "unknown shop 'nowhere'"),
         (["simulate", "--shop", "nowhere"], "unknown shop 'nowhere'"),
         (["simulate", "--shop", "tiny", "--through", "then"], "'then' is no date"),
+        (["simulate", "--shop", "tiny", "--nights", "30"], "--nights, --seeds and --plot go with --evaluate"),
+        (["simulate", "--shop", "tiny", "--evaluate", "--through", "2026-03-02"], "--evaluate plays worlds of its own"),
+        (["simulate", "--shop", "tiny", "--evaluate", "--seeds", "1"], "expected 7 nights and 2 seeds at least"),
     ],
 )
 def test_a_wrong_call_exits_2_with_one_line(args: list[str], told: str, kept: Any) -> None:

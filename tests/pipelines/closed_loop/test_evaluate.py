@@ -72,6 +72,7 @@ def test_seeds_that_were_played_are_not_played_again(tmp_path: Path) -> None:
     assert found["summary"]["last_week"]["share_of_random_regret"]["plan"]["value"] == pytest.approx(
         40 / 161.5, abs=1e-3
     )
+    assert not (kept / ".12-killed").exists()
     written = root / "demo" / "evaluations"
     assert json.loads((written / "closed_loop.json").read_text()) == found
     picture = (tmp_path / "loop.svg").read_text()
