@@ -1,12 +1,13 @@
 """Off-policy evaluation on logs with a known truth: the default rule beside every estimator of zr-obp.
 
-    python benchmarks/off_policy.py [--repeats 200] [--seed 0] [--settings "rare,many actions"] [--json]
+    python benchmarks/off_policy.py [--repeats 200] [--seed 1000] [--settings "rare rewards,many actions"] [--json]
 
 Six settings around a middle one (10 actions, logging temperature 1, rewards half the time), in each of which one thing is
 small or large; then a corner where all is hard, a reward that no candidate model can follow, and the demo shop's night by
 clicks and by profit. In each repetition all judge the same log: obp's estimators by obp's usual reward model and again by
 ours, our rule by both too. Mean squared errors are times 10^4 (profit: cents squared). Coverage is that of the nominal 95%
-interval. The rule and its constants were chosen on seeds from 10,000 on; reported seeds are 0 to 199.
+interval. The rule was chosen on seeds from 10,000 on, its last constant after a look at rare rewards on seeds 0 to 199;
+reported seeds are 1,000 to 1,199.
 """
 
 import argparse
@@ -34,7 +35,7 @@ SIX = (
     Setting("frequent rewards"),
 )
 MORE = (
-    Setting("many, small, rare", n_actions=50, beta=3.0, shift=6.0),
+    Setting("all hard", n_actions=50, beta=3.0, shift=6.0),
     Setting("cubic reward", degree=3),
     Setting("shop clicks"),
     Setting("shop profit"),
@@ -117,7 +118,7 @@ def _mean(found: list[dict[str, Any]], key: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0, help="of the first repetition")
+    parser.add_argument("--seed", type=int, default=1_000, help="of the first repetition")
     parser.add_argument("--settings", default="", help="names, with commas between; by default all")
     parser.add_argument("--json", action="store_true", help="accepted for all benchmarks: the output is JSON anyway")
     options = parser.parse_args()

@@ -98,7 +98,7 @@ def judge_learnt(log: Impressions, dist: np.ndarray) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def judge(data: Path, campaign: str, n_resamples: int = N_RESAMPLES) -> dict[str, Any]:
+def judge(data: Path, campaign: str, n_resamples: int) -> dict[str, Any]:
     """Relative errors (resamples,) of each estimator and what is said of the learnt policy."""
     log, dist = read_impressions(data, "random", campaign), thompson(data, campaign)
     truth = float(read_impressions(data, "bts", campaign).click.mean())
@@ -108,10 +108,10 @@ def judge(data: Path, campaign: str, n_resamples: int = N_RESAMPLES) -> dict[str
     return {"errors": errors, "truth": truth, "whole": _told(whole), "policies": judge_learnt(log, dist)}
 
 
-def run(data: Path) -> dict[str, Any]:
+def run(data: Path, n_resamples: int = N_RESAMPLES) -> dict[str, Any]:
     """The judgement as DESIGN.md shapes it; intervals are of the mean over resamples."""
     began = time.perf_counter()
-    found = {campaign: judge(data, campaign) for campaign in CAMPAIGNS}
+    found = {campaign: judge(data, campaign, n_resamples) for campaign in CAMPAIGNS}
     own = (OURS, OURS_ON_USUAL, IGNORE)
     best = {
         campaign: min((who for who in one["errors"] if who not in own), key=lambda who: one["errors"][who].mean())
@@ -131,7 +131,7 @@ def run(data: Path) -> dict[str, Any]:
     others = (BEST, IGNORE, OURS_ON_USUAL)
     return {
         "name": "open-bandit",
-        "data": "Open Bandit, small: random -> Thompson, 30 resamples",
+        "data": f"Open Bandit, small: random -> Thompson, {n_resamples} resamples",
         "metrics": told(OURS),
         "baselines": {who: told(who) for who in others},
         "paired": {who: told(OURS, who) for who in others},

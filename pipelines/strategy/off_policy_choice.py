@@ -24,7 +24,7 @@ DELTA: Final = 0.1  # each interval that SLOPE compares fails with this probabil
 # Prior of the calibration: intercept 0, slope of the model 1, effect of the policy's probability 0, this firmly.
 _PRIOR: Final = np.array([0.0, 1.0, 0.0])
 _PRECISION: Final = np.array([0.1, 5.0, 1.0])
-_MOST_WEIGHT, _USUAL_CLIP, _CHANCE = 10.0, 20.0, 0.25
+_MOST_WEIGHT, _USUAL_CLIP, _CHANCE = 10.0, 20.0, 0.1
 _TINY: Final = 1e-6
 
 
@@ -33,7 +33,7 @@ def calibrated(log: Feedback) -> Feedback:
 
     Rewards of 0 and 1: logistic, rows weigh sqrt(w), between those of the log (least variance) and those of the policy
     (least bias where it acts), 1 on average and _MOST_WEIGHT at most. Other rewards: linear, rows weigh min(w, 20), for
-    long tails leave more bias where policies log what they expect to pay. The share s = d^2 / (d^2 + v / 4) keeps of the
+    long tails leave more bias where policies log what they expect to pay. The share s = d^2 / (d^2 + v / 10) keeps of the
     shift d of the policy's value as much as stands out from its chance, the variance v of a self-normalised correction.
     """
     rows = np.arange(len(log))

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from pipelines.strategy.judgement import LEVEL, Interval
-from pipelines.strategy.off_policy import Feedback, overlap, usual_clip
+from pipelines.strategy.off_policy import Feedback, usual_clip
 
 N_DRAWS: Final = 1_000
 MIN_EVENTS: Final = 10.0
@@ -32,25 +32,35 @@ def interval(log: Feedback, level: float = LEVEL, seed: int = 0) -> tuple[Interv
 
     Of the self-normalised doubly robust estimate, whose bias is small beside its spread, which no narrower member of the
     family can promise: with weights cut at sqrt(n) and, where that cuts any, uncut too, for what cutting hides. Widened
-    by Student's t at as many degrees of freedom as the log has effective rows.
+    by Student's t at `freedom` of the terms, for a variance that few rows tell is no sure one.
     """
     from scipy.stats import t as student
 
     most, heaviest = usual_clip(len(log)), float(log.weight.max())
-    effective = overlap(log).effective_rows
     if effective_events(log) < MIN_EVENTS:
         terms = per_cluster(_pseudo_values(log, most), log.cluster)
         spread = float(np.ptp(log.reward)) * (1 + min(most, heaviest) / max(float(log.weight.mean()), 1e-9))
         return bernstein(terms, spread, level), "empirical Bernstein"
-    found = []
+    found, least = [], np.inf
     for cut in (most, np.inf) if heaviest > most else (most,):
         terms = per_cluster(_pseudo_values(log, cut), log.cluster)
         found += [bootstrap_t(terms, level, seed), student_t(terms, level)]
+        least = min(least, freedom(terms))
     tail = (1 + level) / 2
-    wider = float(student.ppf(tail, max(effective - 1, 1)) / student.ppf(tail, max(len(log) - 1, 1)))
+    wider = float(student.ppf(tail, least) / student.ppf(tail, max(len(log) - 1, 1)))
     value = found[0].value
     low, high = min(one.low for one in found), max(one.high for one in found)
     return Interval(value, value - wider * (value - low), value + wider * (high - value)), "bootstrap-t and t"
+
+
+def freedom(terms: np.ndarray) -> float:
+    """Degrees of freedom of the terms' variance, 2 n / (kurtosis - 1), between 2 and n - 1: those of the chi-square that
+    varies as much (Satterthwaite 1946; O'Neill 2014). Rewards seen k times in many rows have some 2 k."""
+    centred = terms - terms.mean()
+    squares, fourth, n = float((centred**2).sum()), float((centred**4).sum()), len(terms)
+    if squares == 0:
+        return float(max(n - 1, 2))
+    return float(np.clip(2 * n / max(n * fourth / squares**2 - 1, 1e-9), 2, max(n - 1, 2)))
 
 
 def effective_events(log: Feedback) -> float:

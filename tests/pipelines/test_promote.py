@@ -128,6 +128,32 @@ def test_a_model_that_is_too_slow_too_large_or_too_old_is_refused(
     assert (verdict.verdict, failed(verdict)) == ("kept", [check])
 
 
+@pytest.mark.parametrize(
+    ("low", "verdict", "told"), [(7.0, "promoted", "at least 7.00"), (1.0, "kept", "clearly below")]
+)
+def test_a_policy_that_earns_clearly_less_by_the_logs_is_not_promoted(
+    root: Path, monkeypatch: pytest.MonkeyPatch, low: float, verdict: str, told: str
+) -> None:
+    def compare_policies(*args: Any) -> dict[str, Any]:
+        new, old = ({"value": value + 2, "low": value, "high": value + 4} for value in (low, 8.0))
+        gap = {"value": low - 8, "low": low - 11, "high": low - 5}  # noise 3: from 5 on the bounds agree
+        return {
+            "rows": 900,
+            "disagree": 0.5,
+            "effective_rows": 80.0,
+            "challenger": new,
+            "champion": old,
+            "difference": gap,
+        }
+
+    monkeypatch.setattr(fake_task.FakeTask, "compare_policies", compare_policies, raising=False)
+    found = contest(root, quality=1)
+    assert found.verdict == verdict
+    assert failed(found) == ([] if verdict == "promoted" else ["off_policy"])
+    assert any("off_policy: " in reason and told in reason for reason in found.reasons)
+    assert registry_of(context(root)).get(TASK, found.version).tags["check_off_policy"]
+
+
 def test_a_model_learnt_from_data_that_failed_its_audit_is_refused(root: Path) -> None:
     fill(context(root).store, NIGHTS[:1], audit=False)
     verdict = contest(root, 1)

@@ -1,9 +1,10 @@
 """What the policies of two effect models would have earned on nights that neither has seen, by the logs of those nights.
 
-A model's policy gives each customer the strategy that it expects to earn most, or nothing where none earns more than it
-costs; budget and capacity are left out. The log: who was planned what with which probability (campaign_plan), what was
-delivered, and the profit of the customer's night. Estimates are doubly robust (pipelines/strategy/off_policy.py) with the
-mean of both models' expectations as the reward model, so neither is favoured and none has seen a row.
+A model's policy gives each customer the strategy that it expects to earn most of those that the log holds, or nothing
+where none earns more than it costs; budget, capacity and what single customers may not get are left out, for both alike.
+The log: who was planned what with which probability (campaign_plan), what was delivered, and the profit of the customer's
+night. Estimates are doubly robust (pipelines/strategy/off_policy.py) with the mean of both models' expectations as the
+reward model, so neither is favoured and none has seen a row.
 """
 
 from collections.abc import Sequence
@@ -57,9 +58,10 @@ def compare_policies(
         for name, model in ((CHALLENGER, challenger), (CHAMPION, champion))
     }
     q = (expected[CHALLENGER] + expected[CHAMPION]) / 2
+    is_logged = np.bincount(action, minlength=q.shape[1]) > 0
+    earned = rewards(shop, examples, known, action)
     logs = {
-        name: Feedback(action, rewards(shop, examples, known, action), propensity, greedy(profit), q)
-        for name, profit in expected.items()
+        name: Feedback(action, earned, propensity, greedy(profit, is_logged), q) for name, profit in expected.items()
     }
     terms = {name: doubly_robust(log, usual_clip(len(log))) for name, log in logs.items()}
     terms[DIFFERENCE] = terms[CHALLENGER] - terms[CHAMPION]
@@ -68,11 +70,12 @@ def compare_policies(
         return lambda weight: weight @ values / weight.sum(axis=-1)
 
     drawn = resampled({name: mean_of(values) for name, values in terms.items()}, examples.customer)
+    differ = (logs[CHALLENGER].policy != logs[CHAMPION].policy).any(axis=1)
     apart = np.abs(logs[CHALLENGER].weight - logs[CHAMPION].weight)
     squares = float((apart**2).sum())
     return {
         "rows": len(examples),
-        "disagree": float((expected[CHALLENGER].argmax(axis=1) != expected[CHAMPION].argmax(axis=1)).mean()),
+        "disagree": float(differ.mean()),
         "effective_rows": float(apart.sum()) ** 2 / squares if squares > 0 else 0.0,
         **{name: Interval.of(values).as_dict() for name, values in drawn.items()},
     }
@@ -122,6 +125,7 @@ def rewards(shop: Shop, examples: Examples, known: list[Candidate], action: np.n
     return np.asarray(spent * kept[action] - cost[action] - complained * shop.strategy.complaint_cost_cents)
 
 
-def greedy(profit: np.ndarray) -> np.ndarray:
-    """(n, a) 1 for the most profitable action; the first, nothing, where it is a tie."""
-    return np.eye(profit.shape[1])[profit.argmax(axis=1)]
+def greedy(profit: np.ndarray, is_logged: np.ndarray) -> np.ndarray:
+    """(n, a) 1 for the most profitable action of those logged (a,) bool; nothing, the first, where it is a tie."""
+    best = np.where(is_logged | (np.arange(profit.shape[1]) == 0), profit, -np.inf).argmax(axis=1)
+    return np.eye(profit.shape[1])[best]

@@ -254,3 +254,31 @@ def test_an_interval_survives_json_where_it_is_not_defined_too() -> None:
         assert str(Interval.from_dict(json.loads(json.dumps(told.as_dict(), allow_nan=False)))) == str(told)
     assert str(Interval(0.5, 0.25, 0.75)) == "0.5 [0.25, 0.75]"
     assert str(Interval(math.nan, math.nan, math.nan)) == "not defined"
+
+
+def policies(new: Interval, old: Interval, gap: Interval, **told: float) -> dict[str, Any]:
+    found = {"rows": 500, "disagree": 0.4, "effective_rows": 60.0} | told
+    return found | {"challenger": new.as_dict(), "champion": old.as_dict(), "difference": gap.as_dict()}
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "gap", "passed"),
+    [
+        (Interval(5, 4, 6), Interval(4, 3, 5), Interval(1, 0.5, 1.5), True),  # more
+        (Interval(4, 3, 5), Interval(4.2, 3.2, 5.2), Interval(-0.2, -0.6, 0.2), True),  # a little less, within noise
+        (Interval(3, 2, 4), Interval(4, 3, 5), Interval(-1, -1.5, -0.5), False),  # the whole difference below 0
+        (Interval(4.5, 1, 8), Interval(4, 3, 5), Interval(0.5, -1, 2), False),  # more, but far less certain
+    ],
+)
+def test_a_policy_s_lower_bound_may_not_lie_below_the_champion_s_by_more_than_noise(
+    new: Interval, old: Interval, gap: Interval, passed: bool
+) -> None:
+    assert j.judge_policy(policies(new, old, gap)).passed == passed
+
+
+def test_logs_that_cannot_tell_policies_apart_say_so_and_block_nothing() -> None:
+    worse = (Interval(3, 2, 4), Interval(4, 3, 5), Interval(-1, -1.5, -0.5))
+    found = j.judge_policy(policies(*worse, effective_rows=19.0))
+    assert found.passed
+    assert "cannot tell: 500 logged choices tell the policies apart as 19.0 would, at least 20" in found.text
+    assert j.judge_policy({"rows": 0, "disagree": 0.0, "effective_rows": 0.0}).text.startswith("cannot tell: 0 logged")

@@ -11,6 +11,7 @@ from pipelines.strategy.off_policy_interval import (
     bernstein,
     bootstrap_t,
     effective_events,
+    freedom,
     interval,
     per_cluster,
     student_t,
@@ -71,6 +72,14 @@ def test_rows_of_a_customer_count_once() -> None:
     doubled, twice = np.repeat(terms, 2), np.repeat(np.arange(4), 2)
     assert student_t(per_cluster(doubled, twice)).low == pytest.approx(student_t(terms).low)
     assert student_t(doubled).low > student_t(terms).low  # what is wrong about counting them twice
+
+
+def test_freedom_counts_what_the_variance_rests_on() -> None:
+    assert freedom(np.random.default_rng(7).normal(size=20_000)) == pytest.approx(20_000, rel=0.1)
+    assert freedom(np.repeat([1.0, 0.0], [5, 995])) == pytest.approx(10, rel=0.03)
+    assert freedom(np.tile([-1.0, 1.0], 10)) == 19
+    assert freedom(np.ones(8)) == 7
+    assert freedom(np.array([0.0] * 99 + [1.0])) == pytest.approx(2.04, rel=0.03)
 
 
 def rare_log(n: int, seed: int) -> Feedback:
