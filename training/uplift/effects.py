@@ -132,4 +132,9 @@ def effects_from_json(told: Mapping[str, Any]) -> Effects:
         return Direct(parts, tuple(float(start) for start in told["shift"]))
     if kind == "through":
         return Through(effects_from_json(told["step"]), float(told["amount"]))
-    raise TrainingError(f"effects of kind {kind!r}: expected constant, per_arm, joined, direct or through; train again")
+    if kind == "network":
+        from training.uplift.network import Network, NetworkEffects  # torch only where it is needed
+
+        return NetworkEffects(Network.from_json(told["network"]))
+    kinds = "constant, per_arm, joined, direct, through or network"
+    raise TrainingError(f"effects of kind {kind!r}: expected {kinds}; train again")

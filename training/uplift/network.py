@@ -2,19 +2,21 @@
 
 One shared representation, one head per arm and outcome, and a head that tells the arm, so that what decides who is
 treated is kept in the representation (TARNet, Shalit, Johansson and Sontag 2017; Dragonnet, Shi, Blei and Veitch 2019).
-Stored as safetensors, its shape as JSON beside it.
+Stored as safetensors: in a folder with its shape beside it, or, as a part of a blend, as text inside the blend's JSON.
 """
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from torch import nn
 
 from pipelines.core.errors import TrainingError
@@ -77,25 +79,60 @@ class Network:
         return mean[:, 1:] - mean[:, :1]
 
     def save(self, folder: Path) -> None:
-        save_file({name: one.contiguous() for name, one in self.heads.state_dict().items()}, folder / _WEIGHTS)
-        shape = {
-            "n_arms": self.heads.n_arms,
-            "is_class": list(self.is_class),
-            **{name: getattr(self, name).tolist() for name in ("centre", "spread", "scale")},
-        }
-        (folder / _SHAPE).write_text(json.dumps(shape))
+        (folder / _WEIGHTS).write_bytes(self._weights())
+        (folder / _SHAPE).write_text(json.dumps(self._shape()))
 
     @classmethod
     def load(cls, folder: Path) -> "Network":
         """Raises TrainingError where there is none or it was cut."""
         try:
-            told = json.loads((folder / _SHAPE).read_text())
-            centre, spread, scale = (np.array(told[name], dtype=np.float64) for name in ("centre", "spread", "scale"))
-            heads = Heads(len(centre), int(told["n_arms"]), len(scale))
-            heads.load_state_dict(load_file(folder / _WEIGHTS))
-            return cls(heads, centre, spread, tuple(bool(one) for one in told["is_class"]), scale)
+            return cls._of(json.loads((folder / _SHAPE).read_text()), (folder / _WEIGHTS).read_bytes())
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
             raise TrainingError(f"{folder}: no readable network ({error}); train again") from None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._shape(), "safetensors": base64.b64encode(self._weights()).decode()}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Network":
+        """Raises TrainingError for weights that are none or were cut."""
+        try:
+            return cls._of(told, base64.b64decode(told["safetensors"], validate=True))
+        except (ValueError, RuntimeError, safetensors.SafetensorError) as error:
+            raise TrainingError(f"a network's weights that cannot be read ({error}); train again") from None
+
+    def _weights(self) -> bytes:
+        return save_bytes({name: one.contiguous() for name, one in self.heads.state_dict().items()})
+
+    def _shape(self) -> dict[str, Any]:
+        numbers = {name: getattr(self, name).tolist() for name in ("centre", "spread", "scale")}
+        return {"n_arms": self.heads.n_arms, "is_class": list(self.is_class), **numbers}
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any], weights: bytes) -> "Network":
+        centre, spread, scale = (np.array(told[name], dtype=np.float64) for name in ("centre", "spread", "scale"))
+        heads = Heads(len(centre), int(told["n_arms"]), len(scale))
+        heads.load_state_dict(load_bytes(weights))
+        return cls(heads, centre, spread, tuple(bool(one) for one in told["is_class"]), scale)
+
+
+@dataclass(frozen=True)
+class NetworkEffects:
+    """The effects on a network's first outcome, as those of other learners are shaped."""
+
+    network: Network
+
+    def effect(self, x: np.ndarray) -> np.ndarray:
+        """(n, f) -> (n, A-1)."""
+        return self.network.effect(x)[:, :, 0]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "network", "network": self.network.to_json()}
+
+
+def fit_network_effects(trial: Trial, mean: np.ndarray, seed: int) -> NetworkEffects:
+    """A candidate of a blend; `mean` is not used."""
+    return NetworkEffects(fit_network([trial], seed))
 
 
 def fit_network(trials: Sequence[Trial], seed: int = 0, steps: int = STEPS) -> Network:

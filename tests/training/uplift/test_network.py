@@ -7,7 +7,8 @@ import pytest
 
 from pipelines.core.errors import TrainingError
 from tests.training.uplift.simulated import simulated
-from training.uplift.network import Network, fit_network
+from training.uplift.effects import effects_from_json
+from training.uplift.network import Network, NetworkEffects, fit_network
 from training.uplift.trial import Trial
 
 
@@ -34,6 +35,11 @@ def test_the_same_seed_gives_the_same_network_and_saving_changes_nothing(tmp_pat
     np.testing.assert_array_equal(one.effect(trial.x), other.effect(trial.x))
     one.save(tmp_path)
     np.testing.assert_array_equal(Network.load(tmp_path).effect(trial.x), one.effect(trial.x))
+    as_text = NetworkEffects(one).to_json()
+    np.testing.assert_array_equal(effects_from_json(as_text).effect(trial.x), one.effect(trial.x)[:, :, 0])
+    as_text["network"]["safetensors"] = as_text["network"]["safetensors"][:400]
+    with pytest.raises(TrainingError, match="cannot be read"):
+        effects_from_json(as_text)
     (tmp_path / "network.safetensors").write_bytes(b"cut")
     with pytest.raises(TrainingError, match="no readable network"):
         Network.load(tmp_path)
