@@ -40,7 +40,7 @@ class PolicySettings(Settings):
     penalty: float = Field(
         0.4, ge=0, description="CQL's weight on strategies that the nights hardly show; 0: double DQN"
     )
-    steps: int = Field(800, ge=10, description="of the Q-network, 256 transitions each")
+    steps: int = Field(400, ge=10, description="of the Q-network, 256 transitions each")
     iterations: int = Field(12, ge=1, description="of fitted Q iteration")
     max_examples: int = Field(200_000, ge=100, description="customers x nights; customers by lot if there are more")
 
