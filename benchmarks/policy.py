@@ -52,7 +52,7 @@ from training.tasks.effect_examples import (
 from training.tasks.effect_examples import RECENT as ON_ALL
 from training.tasks.policy import TASK
 from training.tasks.policy_bandit import Bandit
-from training.tasks.policy_examples import FORGET, left_on, states_of
+from training.tasks.policy_examples import FORGET, LOOK_BACK, left_on, states_of
 from training.tasks.policy_model import VALUE_CENTS, PolicyModel
 
 NIGHTS, HISTORY, LOTS = 30, 14, 14
@@ -108,7 +108,7 @@ class Rehearsal:
             }
         self.customers.n_recent[resting] += max(channel.cap_messages for channel in self.strategy.channels)
         for what, counts in self.told.items():
-            nights = counts.sum(axis=1)
+            nights = counts[-LOOK_BACK:].sum(axis=1)
             for speed, left in FORGET.items():
                 columns[f"{what}_{speed}"] = left ** np.arange(len(nights))[::-1] @ nights
         found = self.profiles

@@ -55,7 +55,7 @@ class PolicyTask:
     name = "policy"
     metric = "value_cents"
     example_columns = (
-        C.USER_KEY, C.SEGMENT_NAME, *CUSTOMER_NUMBERS, *CUSTOMER_TEXTS, *STRATEGY_COLUMNS, *dict.fromkeys(STATE), MESSAGE_COST,
+        C.USER_KEY, C.SEGMENT_NAME, *CUSTOMER_NUMBERS, *CUSTOMER_TEXTS, *STRATEGY_COLUMNS, *STATE, MESSAGE_COST,
     )  # fmt: skip
     measures: Mapping[str, Measure] = {
         "value_cents": Measure(
