@@ -12,6 +12,7 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
 from pipelines.core.shop import Simulator
 from small_world import World
+from training.tasks import policy_examples
 from training.tasks.policy_examples import TIRED, left_on, states_of
 
 
@@ -29,7 +30,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made
 
 
-def test_a_rehearsal_begins_with_the_states_that_the_store_tells_of(world: Any) -> None:
+def test_a_rehearsal_begins_with_the_states_that_the_store_tells_of(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (policy, policy_examples):
+        monkeypatch.setattr(module, "LOOK_BACK", 3)  # fewer than there are nights
     told, here = states_of(world.shop, world.store, world.night - timedelta(days=1)), policy.Rehearsal(world)
     found = here.states()
     assert found[TIRED].to_numpy().max() > 0.5

@@ -40,7 +40,7 @@ class PolicySettings(Settings):
     penalty: float = Field(
         0.4, ge=0, description="CQL's weight on strategies that the nights hardly show; 0: double DQN"
     )
-    steps: int = Field(800, ge=10, description="of the Q-network, 256 transitions each")
+    steps: int = Field(400, ge=10, description="of the Q-network, 256 transitions each")
     iterations: int = Field(12, ge=1, description="of fitted Q iteration")
     max_examples: int = Field(200_000, ge=100, description="customers x nights; customers by lot if there are more")
 
@@ -55,7 +55,7 @@ class PolicyTask:
     name = "policy"
     metric = "value_cents"
     example_columns = (
-        C.USER_KEY, C.SEGMENT_NAME, *CUSTOMER_NUMBERS, *CUSTOMER_TEXTS, *STRATEGY_COLUMNS, *dict.fromkeys(STATE), MESSAGE_COST,
+        C.USER_KEY, C.SEGMENT_NAME, *CUSTOMER_NUMBERS, *CUSTOMER_TEXTS, *STRATEGY_COLUMNS, *STATE, MESSAGE_COST,
     )  # fmt: skip
     measures: Mapping[str, Measure] = {
         "value_cents": Measure(

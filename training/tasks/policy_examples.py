@@ -21,18 +21,18 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from training.task import Examples
 from training.tasks import effect_examples
-from training.tasks.effect_examples import WEEKDAY, profiles_of
+from training.tasks.effect_examples import profiles_of
 
 # Messages, clicks, complaints and purchases of the last nights, each counting this much less with every night.
 FORGET: Final = {"fast": 0.6, "slow": 0.85}
-_LOOK_BACK: Final = 14  # nights; 0.85^14 is 0.1
+LOOK_BACK: Final = 14  # nights; 0.85^14 is 0.1
 _COUNTED: Final = ("message", "click", "complaint", "purchase")
 RECENT: Final = tuple(f"{what}_{speed}" for what in _COUNTED for speed in FORGET)
 TIRED: Final = "message_slow"
 MARGIN_PERCENT: Final = "margin_percent"
 MESSAGE_COST: Final = "message_cost_cents"  # of what was sent
 COMPLAINT_COST: Final = "complaint_cost_cents"
-STATE: Final = (*RECENT, MARGIN_PERCENT, COMPLAINT_COST, WEEKDAY)
+STATE: Final = (*RECENT, MARGIN_PERCENT, COMPLAINT_COST)
 NIGHT: Final = "night"  # of the target, days since 1970: with the key it tells which rows follow on which
 USUAL_CENTS: Final = "usual_cents"  # margin that the customer brought per night of the window
 MARGIN_CENTS: Final = "margin_cents"  # of what was bought that night, less what message and complaint cost
@@ -147,7 +147,7 @@ def _recent(shop: Shop, store: Store, night: date, keys: pa.Array) -> tuple[dict
     """RECENT of the customers `keys` (n), and the places of those who rest from a message."""
     found = {name: np.zeros(len(keys)) for name in RECENT}
     resting = np.zeros(len(keys), dtype=bool)
-    for ago, one in enumerate(reversed(window(night, max(_LOOK_BACK, shop.strategy.rest_nights)))):
+    for ago, one in enumerate(reversed(window(night, max(LOOK_BACK, shop.strategy.rest_nights)))):
         sent = _read(store, "deliveries", [one], C.USER_KEY, C.STATUS)
         told = _read(store, "outcomes", [one], C.USER_KEY, C.OUTCOME)
         counts = dict.fromkeys(_COUNTED, np.zeros(len(keys)))
