@@ -30,15 +30,15 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from closed_loop import interval, known, lived, planned, shop_of
+from small_world import World
+
 from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
 from pipelines.simulator.answer import after, send
 from pipelines.simulator.response import tonight
 from pipelines.strategy.exploit import exploit
 from pipelines.strategy.explore import explore
-from small_world import World
 from training.task import Examples, Fitting
 from training.tasks.effect_examples import (
     CLICKED,

@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import spearmanr
-
 from closed_loop import lived, shop_of
+from scipy.stats import spearmanr
+from small_world import World
+
 from pipelines.core.columns import Columns as C
 from pipelines.simulator.response import respond, tonight
 from pipelines.strategy.attribution import N_PAIRS, SEED, Shares, Value, largest, shapley
-from small_world import World
 from training.explain import Usual, explain, game
 from training.task import Examples, Fitting
 from training.tasks.effect import TASK, profiles_of

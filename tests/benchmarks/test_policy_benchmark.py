@@ -3,15 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
+import closed_loop
 import numpy as np
 import pytest
+from small_world import World
 
-import closed_loop
 import policy
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
 from pipelines.core.shop import Simulator
-from small_world import World
 from training.tasks import policy_examples
 from training.tasks.policy_examples import TIRED, left_on, states_of
 

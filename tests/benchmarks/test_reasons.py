@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import closed_loop
 import numpy as np
 import pytest
 
-import closed_loop
 import reasons
 from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
