@@ -30,9 +30,12 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from closed_loop import interval, known, lived, planned, shop_of
-from small_world import World
 
+from demo_shop import shop_of
+from pipelines.closed_loop.evaluate import lived
+from pipelines.closed_loop.policies import known, planned
+from pipelines.closed_loop.summary import interval
+from pipelines.closed_loop.world import World
 from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
 from pipelines.simulator.answer import after, send
@@ -223,7 +226,7 @@ def play(world: World, player: Player) -> Played:
 
 def logged(shop: Shop, folder: Path) -> tuple[World, Examples]:
     """A world after HISTORY nights with campaigns at random and LOTS nights of the plan's lottery, and its examples."""
-    world = lived(shop, folder, 25.0)
+    world = lived(shop, folder)
     for number in range(LOTS):
         world.play(planned(world, number + 1))
         world.remember()

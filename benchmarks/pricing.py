@@ -25,8 +25,8 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-from closed_loop import interval
 
+from pipelines.closed_loop.summary import interval
 from pipelines.core.config import load_shop
 from pipelines.core.pricing import Pricing
 from pipelines.core.shop import Shop

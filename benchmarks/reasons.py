@@ -2,7 +2,7 @@
 
     python benchmarks/reasons.py [--shop demo] [--customers 2000] [--exact 100] [--json]
 
-The effect model learns from the demo shop's history (played by benchmarks/small_world.py); every customer is explained
+The effect model learns from the demo shop's history (played by pipelines/closed_loop/); every customer is explained
 under a strategy drawn by lot, as training/explain.py does it. Prints one JSON object:
 - speed: CPU seconds for all customers, and how far the shares are from adding up to the lift, in cents;
 - contenders, on the first --exact customers: ours with one and with all permutations, shap's permutation and kernel
@@ -28,10 +28,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from closed_loop import lived, shop_of
 from scipy.stats import spearmanr
-from small_world import World
 
+from demo_shop import shop_of
+from pipelines.closed_loop.evaluate import lived
+from pipelines.closed_loop.world import World
 from pipelines.core.columns import Columns as C
 from pipelines.simulator.response import respond, tonight
 from pipelines.strategy.attribution import N_PAIRS, SEED, Shares, Value, largest, shapley
@@ -194,7 +195,7 @@ def measure(shop_name: str, customers: int | None, n_exact: int, folder: Path) -
     for number in (0, 1):
         shop = shop_of(shop_name, 20_261_301 + number, customers)
         assert shop.simulator
-        worlds.append(lived(shop, folder / str(number), shop.simulator.history_campaign_percent))
+        worlds.append(lived(shop, folder / str(number)))
     world = worlds[0]
     train, valid = examples_of(world)
     model = TASK.fit(train, valid, HOW)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import closed_loop
 import numpy as np
 import pytest
 
+import demo_shop
 import reasons
 from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
@@ -46,7 +46,7 @@ def test_all_figures_are_told_and_what_must_hold_holds(tmp_path: Path, monkeypat
 
     def young(name: str, seed: int, customers: int | None) -> Shop:
         """With five nights behind it instead of fourteen."""
-        shop = closed_loop.shop_of(name, seed, customers)
+        shop = demo_shop.shop_of(name, seed, customers)
         assert shop.simulator
         return shop.model_copy(update={"simulator": shop.simulator.model_copy(update={"history_nights": 5})})
 
