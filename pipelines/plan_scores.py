@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TABLE = "strategy_scores"
 NO_VERSION = "none"  # of the baseline that scores where there is no champion
 REACH_NIGHTS = 7  # how far back deliveries tell whether a channel works
-_USUAL_MESSAGES = 20.0  # how many messages of a night what was known before weighs as much as
+_USUAL_MESSAGES = 5.0  # how many messages of a night what was known before weighs as much as
 _BATCH_ROWS = 1 << 19  # read together: memory stays the same however many customers there are
 _TEXTS = (C.USER_KEY, C.STRATEGY_ID, C.MODEL_NAME, C.MODEL_VERSION)
 _ERROR = "lift_spend_se_cents"  # standard error of lift_spend_cents, where scores tell it

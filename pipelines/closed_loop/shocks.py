@@ -1,5 +1,5 @@
-"""What happens to the world while the loop is judged: a price war on night 12, on night 20 the shop's largest channel fails
-and a new category opens. A shop whose configuration names shocks of its own lives with those."""
+"""What happens to the world while the loop is judged: a price war on night 12; on night 20 the channel that may be used most
+often fails and a new category opens. A shop whose configuration names shocks of its own lives with those."""
 
 from datetime import date, timedelta
 from typing import Final
@@ -22,7 +22,7 @@ def with_shocks(shop: Shop) -> Shop:
     assert shop.simulator
     if shop.simulator.shocks:
         return shop
-    largest = max(shop.strategy.channels, key=lambda channel: channel.capacity_per_night).id
+    busiest = max(shop.strategy.channels, key=lambda channel: channel.cap_messages / channel.cap_window_nights).id
 
     def shock(kind: str, when: tuple[int, int], **more: str) -> Shock:
         first = first_planned(shop) + timedelta(days=when[0] - 1)
@@ -30,7 +30,7 @@ def with_shocks(shop: Shop) -> Shop:
 
     shocks = (
         shock("price_war", PRICE_WAR),
-        shock("channel_outage", OUTAGE, channel=largest),
+        shock("channel_outage", OUTAGE, channel=busiest),
         shock("new_category", NEW_CATEGORY),
     )
     return shop.model_copy(update={"simulator": shop.simulator.model_copy(update={"shocks": shocks})})

@@ -36,13 +36,13 @@ def test_all_messages_count_as_arriving_until_some_do_not(store: Store) -> None:
 
 def test_one_night_of_failure_closes_a_channel_and_few_messages_open_it_again(store: Store) -> None:
     sent(store, 2, "push", 10, 170)
-    failed = (20 + 10) / (20 + 180)
+    failed = (5 + 10) / (5 + 180)
     sent(store, 1, "push", 2, 8)
-    probed = (20 * failed + 2) / 30
+    probed = (5 * failed + 2) / 15
     assert reach(NIGHT - timedelta(days=2), store, STRATEGY)["push"] == pytest.approx(failed)
     assert reach(NIGHT - timedelta(days=1), store, STRATEGY) == pytest.approx({"email": 1, "push": probed, "sms": 1})
     sent(store, 0, "push", 30, 0)
-    assert reach(NIGHT, store, STRATEGY)["push"] == pytest.approx((20 * probed + 30) / 50)
+    assert reach(NIGHT, store, STRATEGY)["push"] == pytest.approx((5 * probed + 30) / 35)
 
 
 def test_what_lies_further_back_is_forgotten(store: Store) -> None:

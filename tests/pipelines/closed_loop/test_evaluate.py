@@ -91,7 +91,7 @@ def test_the_standard_shocks_give_way_to_a_shop_s_own() -> None:
     assert shocked.simulator
     assert [(one.kind, one.channel) for one in shocked.simulator.shocks] == [
         ("price_war", ""),
-        ("channel_outage", "email"),
+        ("channel_outage", "push"),
         ("new_category", ""),
     ]
     assert with_shocks(shocked) == shocked
