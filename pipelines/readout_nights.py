@@ -1,12 +1,10 @@
-"""What the read-out knows of one night: the plan that was in force, and what each of its customers did.
+"""What the customers of a plan did on the night that it was lived.
 
 The plan of a night is lived on the night after. Spend comes from that night's events, whoever was sent something or not;
 deliveries and outcomes told later, up to `cleaning.late_nights`, count for the night their delivery was sent on. Each
 oddity is counted by name (`Anomalies`) and never silently dropped.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +13,9 @@ import numpy as np
 from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
+from pipelines.readout_anomalies import Anomalies
+from pipelines.readout_plan import Planned
 from pipelines.report_read import read
-from pipelines.strategy.candidates import NOTHING
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,145 +23,7 @@ if TYPE_CHECKING:
 # What is added up per customer and night, in this order.
 NIGHTS, PROFIT, REVENUE, PURCHASES, BOUGHT, COMPLAINED, UNSUBSCRIBED, RETURNED = range(8)
 N_VALUES: Final = 8
-COVARIATES: Final = (C.REVENUE_CENTS, C.N_PURCHASES, C.N_CARTS, C.N_ACTIVE_NIGHTS)
-_PLAN: Final = (
-    C.USER_KEY, C.SEGMENT_ID, C.STRATEGY_ID, C.OFFER, C.CHANNEL, C.IS_HOLDOUT, C.N_ALLOWED, C.LOT_PROPENSITY,
-    C.LOT_NOTHING_PROPENSITY, C.EXPERIMENT_ARMS,
-)  # fmt: skip
-
 _DELIVERIES: Final = (C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS, C.COST_CENTS)
-
-# name -> what it means, with what is done about it.
-ANOMALIES: Final = {
-    "outcomes_twice": "answers were told twice; each counts once, by its outcome_id",
-    "outcomes_late": "answers came on a later night than their message; they count for the night of the message",
-    "outcomes_unmatched": "answers name no delivery told within the last {late} nights; they are not counted",
-    "treated_without_delivery": "planned messages were never told as sent, bounced or skipped; their customers stay in their arm",
-    "not_delivered": "planned messages bounced or were skipped; their customers stay in their arm",
-    "unplanned_deliveries": "messages were delivered that the plan did not name; their customers stay in their arm",
-    "holdout_contacted": "messages were delivered to customers of the holdout; they stay in it, so its difference is told too small",
-    "two_arms": "customers changed their arm; they stay in that of their first night",
-    "propensity_missing": "customer-nights have no usable lot propensity; the comparisons by lot leave them out",
-    "returns": "purchases have a negative price or quantity; they count as returns and lower the spend",
-    "returns_quarantined": "lines with a negative price stand in the quarantine; no spend is lowered by them",
-    "purchases_without_price": "purchases name no price; they count as purchases, not as spend",
-}
-
-
-@dataclass
-class Anomalies:
-    """How often each kind was met."""
-
-    late_nights: int
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, name: str, n: int) -> None:
-        self.counts[name] += n
-
-    def told(self) -> list[dict[str, Any]]:
-        """[{name, n, text}] of those that were met, in a fixed order."""
-        return [
-            {
-                "name": name,
-                "n": self.counts[name],
-                "text": f"{self.counts[name]:,} {text.format(late=self.late_nights)}",
-            }
-            for name, text in ANOMALIES.items()
-            if self.counts[name]
-        ]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One night's plan, a row per customer (r)."""
-
-    made_on: date
-    user: np.ndarray  # (r,) int64, place in the customers of the period
-    is_holdout: np.ndarray  # (r,) bool
-    is_sent: np.ndarray  # (r,) bool
-    strategy: np.ndarray  # (r,) object
-    offer: np.ndarray  # (r,) object, "" where nothing is sent
-    channel: np.ndarray  # (r,) object
-    segment: np.ndarray  # (r,) int64
-    n_allowed: np.ndarray  # (r,) int64
-    lot_propensity: np.ndarray  # (r,) float64, NaN where no lot was drawn, or none is told
-    lot_nothing: np.ndarray  # (r,) float64
-    arms: np.ndarray  # (r,) object, "experiment=arm;..."
-    explore_share: float | None  # of a night on which a model chose; None: all drew lots
-
-
-def customers_of(nights: list[date], store: Store) -> "pa.Array":
-    """Sorted keys of everybody in these plans."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    seen = pa.array([], pa.string())
-    for night in nights:
-        rows = read(store, "campaign_plan", [night], C.USER_KEY)
-        seen = pc.unique(pa.chunked_array([seen, *rows[C.USER_KEY].chunks]))
-    return seen.take(pc.sort_indices(seen))
-
-
-def read_plan(night: date, store: Store, keys: "pa.Array", anomalies: Anomalies) -> Planned:
-    """The plan made on `night`. A plan older than a column tells nothing there."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    known = set(pq.read_schema(store.files("campaign_plan", [night])[0]).names)
-    rows = read(store, "campaign_plan", [night], *(name for name in _PLAN if name in known))
-    for name in _PLAN:
-        if name not in known:
-            rows = rows.append_column(name, pa.nulls(len(rows), pa.float64()))
-    manifest = store.manifest("campaign_plan", night)
-    model = (manifest.counts if manifest else {}).get("model") or {}
-
-    def floats(name: str) -> np.ndarray:
-        return np.array(pc.fill_null(rows[name].cast("double"), float("nan")).to_numpy(), dtype=np.float64)
-
-    def texts(name: str) -> np.ndarray:
-        return np.asarray(pc.fill_null(rows[name].cast("string"), "").to_numpy(zero_copy_only=False), dtype=object)
-
-    strategy, n_allowed = texts(C.STRATEGY_ID), np.nan_to_num(floats(C.N_ALLOWED)).astype(np.int64)
-    held = pc.fill_null(rows[C.IS_HOLDOUT], False).to_numpy()
-    propensity, nothing = floats(C.LOT_PROPENSITY), floats(C.LOT_NOTHING_PROPENSITY)
-    wrong = (propensity <= 0) | (propensity > 1) | (~np.isnan(propensity) & ~((nothing >= 0) & (nothing <= 1)))
-    if not model:  # all drew lots, so everybody who may get something has a propensity
-        wrong |= np.isnan(propensity) & ~held & (n_allowed > 0)
-    anomalies.add("propensity_missing", int(wrong.sum()))
-    propensity[wrong] = np.nan
-    share = model.get("explore_percent")
-    return Planned(
-        made_on=night,
-        user=pc.index_in(rows[C.USER_KEY], value_set=keys).to_numpy().astype(np.int64),
-        is_holdout=held,
-        is_sent=strategy != NOTHING,
-        strategy=strategy,
-        offer=texts(C.OFFER),
-        channel=texts(C.CHANNEL),
-        segment=np.nan_to_num(floats(C.SEGMENT_ID), nan=-1).astype(np.int64),
-        n_allowed=n_allowed,
-        lot_propensity=propensity,
-        lot_nothing=nothing,
-        arms=texts(C.EXPERIMENT_ARMS),
-        explore_share=None if share is None else float(share) / 100,
-    )
-
-
-def covariates_of(night: date, store: Store, keys: "pa.Array") -> np.ndarray:
-    """(n, c) what was known of the customers at the end of `night`; the last column: whether anything was."""
-    import pyarrow.compute as pc
-
-    found = np.zeros((len(keys), len(COVARIATES) + 1))
-    profiles = read(store, "user_profiles", [night], C.USER_KEY, *COVARIATES)
-    if profiles is None:
-        return found
-    place = pc.index_in(profiles[C.USER_KEY], value_set=keys)
-    profiles, rows = profiles.filter(pc.is_valid(place)), place.drop_null().to_numpy()
-    for j, name in enumerate(COVARIATES):
-        found[rows, j] = pc.fill_null(profiles[name], 0).to_numpy()
-    found[rows, -1] = 1
-    return found
 
 
 class Living:
