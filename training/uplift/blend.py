@@ -5,7 +5,7 @@
     blend.effect(x)                                             # (n, A-1) lifts over the control
     blend.lift(x)                                               # the same, calibrated, with intervals
 
-The blend keeps the models of the folds, whose mean is smoother than one model fitted again on all rows.
+What predicts is fitted again on all rows: models of the folds saw 80% of them and nuisances that saw 60%.
 """
 
 import json
@@ -195,14 +195,12 @@ def _fitted(fits: list[CrossFit]) -> dict[str, tuple[Effects, ...]]:
 
 def _through(amount: Trial, steps: list[CrossFit], taken: np.ndarray) -> list[CrossFit]:
     """The step's cross-fits in the unit of the amount, by the amount per step taken outside each fold."""
+    of_all = float(np.average(amount.y[taken > 0], weights=amount.weight[taken > 0]))
     found = []
     for told in steps:
         seen = [(told.fold != held) & (taken > 0) for held in range(int(told.fold.max()) + 1)]
         per_step = np.array([float(np.average(amount.y[rows], weights=amount.weight[rows])) for rows in seen])
-        fitted = {
-            name: tuple(Through(one, float(by)) for one, by in zip(models, per_step, strict=True))
-            for name, models in told.fitted.items()
-        }
+        fitted = {name: tuple(Through(one, of_all) for one in models) for name, models in told.fitted.items()}
         effect = {name: values * per_step[told.fold][:, None] for name, values in told.effect.items()}
         found.append(CrossFit(told.fold, told.mean, effect, fitted))
     return found
