@@ -21,7 +21,7 @@ from pipelines.strategy.judgement import Interval
 from training.hillstrom import ARM_NAMES, FEATURES, Hillstrom, read_hillstrom, read_masks
 from training.hillstrom_peers import COLUMNS, POLICY_COLUMNS, RANKING_COLUMNS, Peers, read_peers
 from training.job import run_job
-from training.uplift.blend import Blend, blend_of, blend_through, cross_fits, default_candidates
+from training.uplift.blend import Blend, blend_of, blend_through, candidates_for, cross_fits
 from training.uplift.measures import policy_value, qini_area, qini_coefficient, uplift_at, uplift_coefficient
 from training.uplift.trial import Trial
 
@@ -55,8 +55,10 @@ def fit_split(told: Hillstrom, train: np.ndarray, seed: int) -> tuple[Blend, Ble
     """Effects on visits and on spend, from one training half."""
     x, arm, chances = features(told.x[train]), told.arm[train], np.full(3, CHANCE)
     visit, spend = (Trial.of(x, arm, y[train], chances) for y in (told.visit, told.spend))
-    candidates = default_candidates({PAST_SPEND: FEATURES.index("history")})
-    on_visit, on_spend = (cross_fits(trial, candidates, seed) for trial in (visit, spend))
+    simple = {PAST_SPEND: FEATURES.index("history")}
+    on_visit, on_spend = (
+        cross_fits(trial, candidates_for(is_binary=trial.is_binary, simple=simple), seed) for trial in (visit, spend)
+    )
     visits = blend_of(visit, on_visit)
     return visits, blend_through(spend, on_spend, visit, on_visit, visits)
 

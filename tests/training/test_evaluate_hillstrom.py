@@ -15,12 +15,12 @@ from training.uplift.measures import policy_value
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "hillstrom"
 HEAD = "recency,history_segment,history,mens,womens,zip_code,newbie,channel,segment,visit,conversion,spend"
-N = 900
+N = 600
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine hundred customers, two splits, and two peers that have all columns."""
+    """Six hundred customers, two splits, and two peers that have all columns."""
     luck, lines, found = np.random.default_rng(0), [HEAD], tmp_path_factory.mktemp("hillstrom")
     for at in range(N):
         womens, arm = int(luck.integers(2)), ARMS[at % 3]

@@ -16,6 +16,7 @@ from training.uplift.learners import Learner, fit_outcomes
 from training.uplift.trial import Trial
 
 Candidate = Callable[[Trial, np.ndarray, int], Effects]  # a trial, its cross-fitted means (n, A), a seed
+N_FITS = 2  # of each candidate on all rows, by different seeds
 _CROSS = 100.0  # penalty of crosses of the linear half of the nuisances
 
 
@@ -26,25 +27,26 @@ class CrossFit:
     fold: np.ndarray  # (n,)
     mean: np.ndarray  # (n, A) expected outcomes from models that did not see the row's fold
     effect: Mapping[str, np.ndarray]  # candidate -> (n, A-1), likewise
-    fitted: Mapping[str, tuple[Effects, ...]]  # candidate -> K, the k-th did not see fold k
+    fitted: Mapping[str, tuple[Effects, ...]]  # candidate -> N_FITS fitted on all rows, for rows outside the trial
 
 
 def cross_fit(trial: Trial, candidates: Mapping[str, Candidate], fold: np.ndarray, seed: int) -> CrossFit:
     """All candidates on the same folds (n,), as `folds_of` deals them, and the same nuisances."""
     n_folds = int(fold.max()) + 1
     without = _nuisances(trial, fold, n_folds, seed)
-    fitted: dict[str, list[Effects]] = {name: [] for name in candidates}
     effect = {name: np.empty((len(trial), trial.n_arms - 1)) for name in candidates}
     for held in range(n_folds):
         seen, told = fold != held, fold == held
         part, mean = trial.take(seen), without[held][seen]
         for name, fit in candidates.items():
-            fitted[name].append(fit(part, mean, seed * n_folds + held))
-            effect[name][told] = fitted[name][-1].effect(trial.x[told])
+            effect[name][told] = fit(part, mean, seed * n_folds + held).effect(trial.x[told])
     mean = np.empty((len(trial), trial.n_arms))
     for held in range(n_folds):
         mean[fold == held] = without[held][fold == held]
-    return CrossFit(fold, mean, effect, {name: tuple(models) for name, models in fitted.items()})
+    fitted = {
+        name: tuple(fit(trial, mean, seed * N_FITS + at) for at in range(N_FITS)) for name, fit in candidates.items()
+    }
+    return CrossFit(fold, mean, effect, fitted)
 
 
 def outcome_means(trial: Trial, seed: int) -> Callable[[np.ndarray], np.ndarray]:

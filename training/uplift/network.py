@@ -23,7 +23,9 @@ from pipelines.core.errors import TrainingError
 from training.uplift.trial import Trial
 
 WIDTH: Final = 32
-STEPS: Final = 600
+EPOCHS: Final = 24
+MAX_STEPS: Final = 600
+MIN_STEPS: Final = 60
 BATCH_ROWS: Final = 1_024
 LEARNING_RATE: Final = 3e-3
 WEIGHT_DECAY: Final = 0.05
@@ -135,7 +137,7 @@ def fit_network_effects(trial: Trial, mean: np.ndarray, seed: int) -> NetworkEff
     return NetworkEffects(fit_network([trial], seed))
 
 
-def fit_network(trials: Sequence[Trial], seed: int = 0, steps: int = STEPS) -> Network:
+def fit_network(trials: Sequence[Trial], seed: int = 0) -> Network:
     """One network for one or more outcomes of the same customers and arms, on the CPU; equal data and seed, equal weights.
 
     Each outcome's loss is that of its kind (cross-entropy or squared standard deviations) over its own size, so that a
@@ -154,6 +156,7 @@ def fit_network(trials: Sequence[Trial], seed: int = 0, steps: int = STEPS) -> N
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         heads = Heads(first.x.shape[1], first.n_arms, len(trials))
+        steps = int(np.clip(EPOCHS * len(first) / BATCH_ROWS, MIN_STEPS, MAX_STEPS))
         _train(heads, (first.x - centre) / spread, first.arm, y, first.weight, is_class, steps)
     return Network(heads, centre, spread, is_class, scale)
 

@@ -68,7 +68,7 @@ def test_an_amount_goes_through_its_step_and_keeps_its_mean() -> None:
     blend = fit_blend(trial)
     assert any(name.startswith(THROUGH) for name in blend.weights)
     found = blend.effect(trial.x)
-    assert np.corrcoef(found[:, 0], truth[:, 0])[0, 1] > 0.8
+    assert np.corrcoef(found[:, 0], truth[:, 0])[0, 1] > 0.7
     assert found.mean(axis=0) == pytest.approx(truth.mean(axis=0), abs=1.0)
     with pytest.raises(TrainingError, match="same rows"):
         fit_blend(trial, step=trial.take(np.arange(100)))

@@ -14,9 +14,9 @@ from training.uplift.trial import Trial
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Network, Trial, np.ndarray]:
-    trial, truth = simulated(21, n=5_000)
+    trial, truth = simulated(21, n=8_000)
     amount = Trial(trial.x, trial.arm, trial.y * 20 + trial.x[:, 1], trial.propensity, trial.weight)
-    return fit_network([trial, amount], seed=1, steps=250), trial, truth
+    return fit_network([trial, amount], seed=1), trial, truth
 
 
 def test_it_finds_who_is_moved_on_both_outcomes(fitted: tuple[Network, Trial, np.ndarray]) -> None:
@@ -31,7 +31,7 @@ def test_it_finds_who_is_moved_on_both_outcomes(fitted: tuple[Network, Trial, np
 
 def test_the_same_seed_gives_the_same_network_and_saving_changes_nothing(tmp_path: Path) -> None:
     trial, _ = simulated(22, n=500)
-    one, other = fit_network([trial], seed=3, steps=20), fit_network([trial], seed=3, steps=20)
+    one, other = fit_network([trial], seed=3), fit_network([trial], seed=3)
     np.testing.assert_array_equal(one.effect(trial.x), other.effect(trial.x))
     one.save(tmp_path)
     np.testing.assert_array_equal(Network.load(tmp_path).effect(trial.x), one.effect(trial.x))
