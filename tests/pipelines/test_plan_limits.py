@@ -16,7 +16,8 @@ from pipelines import cli, plan
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import InfeasibleError, NoDataError, WrongUseError
-from pipelines.core.shop import Fairness, Minimum, Pacing, Repeat, Shop, Strategy, Uncertainty
+from pipelines.core.limits import Fairness, Minimum, Pacing, Repeat, Uncertainty
+from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store
 from pipelines.plan_limits import inputs_of, labels_of, paced, repeated
 from pipelines.plan_scores import read_scores

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.config import load_shop
-from pipelines.core.shop import Minimum
+from pipelines.core.limits import Minimum
 from pipelines.strategy.budget_curve import budget_curve
 from pipelines.strategy.candidates import candidates
 from pipelines.strategy.constraints import Customers, Labels
