@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pipelines.core.shop import Readout
+from pipelines.core.experiments import Readout
 from pipelines.readout_nights import (
     BOUGHT,
     COMPLAINED,

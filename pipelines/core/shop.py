@@ -7,13 +7,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.core.experiments import Experiment, Readout
 from pipelines.core.fairness import FairnessGate
+from pipelines.core.limits import FairShare, Minimum, Pacing, Repeat, Uncertainty
 from pipelines.core.pricing import Pricing
-from pipelines.core.settings import Settings
+from pipelines.core.settings import Name, Settings
 from pipelines.core.tables import EVENT_TYPES
-
-READ_OUT_ALWAYS = ("holdout", "message", "offers", "channels", "choice")  # comparisons that every plan allows
-Name = Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,62}$", description="lower-case letters, digits, '-' and '_'")
 
 
 class Source(Settings):
@@ -173,93 +172,6 @@ class Rule(Settings):
     creative_styles: tuple[str, ...] = ()
 
 
-class Repeat(Settings):
-    """Keeps a customer from getting the same thing again too soon: a hard limit, for lots as for scores."""
-
-    same: Literal["strategy", "offer"]
-    nights: int = Field(ge=1, le=90, description="within so many nights after a message, none with the same")
-    offers: tuple[str, ...] = Field((), description="only these; all by default")
-
-
-class Minimum(Settings):
-    """What customers who prefer a brand or category get of a night at least; held to by the choices, not by the lots."""
-
-    column: Literal["top_brand", "top_category_id"]
-    value: str = Field(min_length=1)
-    spend_cents: int | None = Field(None, ge=1, description="messages and expected discounts together")
-    customers: int | None = Field(None, ge=1, description="customers who are sent anything")
-
-    @model_validator(mode="after")
-    def _one(self) -> "Minimum":
-        if (self.spend_cents is None) == (self.customers is None):
-            raise ValueError("a minimum gives either spend_cents or customers")
-        return self
-
-
-class FairShare(Settings):
-    """Bounds how differently groups of customers are treated; held to by the choices, not by the lots."""
-
-    column: Literal["segment_id", "price_band", "top_brand", "top_category_id"] = Field(
-        "segment_id", description="what tells the groups apart"
-    )
-    within_points: float = Field(
-        gt=0, le=100, description="percentage points between a group's share of customers written to and the shop's"
-    )
-
-
-class Pacing(Settings):
-    """A budget for several nights. A night gets of what is left the part that it is worth of the nights left."""
-
-    nights: int = Field(ge=2, le=92, description="length of a period")
-    budget_cents: int = Field(ge=0, description="of a whole period; nightly_budget_cents goes on capping each night")
-    first_night: date = Field(date(2024, 1, 1), description="a first night of a period; a Monday by default")
-
-
-class Uncertainty(Settings):
-    """What a choice goes by where scores tell their standard error."""
-
-    rule: Literal["mean", "lower_bound", "thompson"] = Field(
-        "mean", description="expected profit, its lower bound, or a draw of the night per strategy"
-    )
-    confidence_percent: float = Field(80, gt=50, lt=100, description="one-sided, of the lower bound")
-
-
-class Arm(Settings):
-    """One arm of an experiment: what its customers may be sent. A field that is not given allows everything."""
-
-    id: str = Name
-    share: float = Field(1, gt=0, le=1_000_000, description="customers, beside the shares of the other arms")
-    offers: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
-    send_windows: tuple[str, ...] = ()
-    frequencies: tuple[int, ...] = ()
-    creative_styles: tuple[str, ...] = ()
-
-
-class Experiment(Settings):
-    """Customers outside the holdout fall into arms by a stable hash; the first arm is what the others are held against."""
-
-    id: str = Name
-    first_night: date = Field(description="first plan that follows the arms")
-    last_night: date | None = Field(None, description="last plan that follows the arms; goes on by default")
-    arms: tuple[Arm, ...] = Field(min_length=2)
-
-    @model_validator(mode="after")
-    def _order(self) -> "Experiment":
-        if self.id in READ_OUT_ALWAYS:
-            raise ValueError(f"'{self.id}' is a comparison that is always read out; give the experiment another id")
-        if self.last_night and self.first_night > self.last_night:
-            raise ValueError("first_night is after last_night")
-        ids = [arm.id for arm in self.arms]
-        if len(ids) != len(set(ids)):
-            raise ValueError(f"arms: ids are not unique: {ids}")
-        return self
-
-    def runs_on(self, night: date) -> bool:
-        """Whether the plan of this night follows the arms."""
-        return self.first_night <= night and (self.last_night is None or night <= self.last_night)
-
-
 class Strategy(Settings):
     """Candidate strategies (offer x channel x send window x frequency x creative style) and the limits of a night."""
 
@@ -379,14 +291,6 @@ class Models(Settings):
     max_seconds_per_row: float = Field(0.01, gt=0, description="a slower model is not promoted")
     max_model_mb: float = Field(1_000, gt=0, description="a larger model is not promoted")
     max_data_age_nights: int = Field(35, ge=1, description="a model whose data ends earlier is not promoted")
-
-
-class Readout(Settings):
-    """What an arm may cost, per 1,000 customers and nights, before it is called harmful whatever it earns."""
-
-    max_more_complaints: float = Field(3, ge=0, description="more than the control; providers of mail act from 0.3% on")
-    max_more_unsubscribes: float = Field(5, ge=0, description="more than the control")
-    max_more_returns: float = Field(5, ge=0, description="more customers with a return than in the control")
 
 
 class Retention(Settings):

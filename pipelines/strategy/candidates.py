@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from pipelines.core.errors import ConfigError
-from pipelines.core.shop import Arm as ExperimentArm
+from pipelines.core.experiments import Arm as ExperimentArm
 from pipelines.core.shop import Rule, Strategy
 from pipelines.strategy.placement import open_hours
 

@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pipelines.core.shop import Experiment, Strategy
+from pipelines.core.experiments import Experiment
+from pipelines.core.shop import Strategy
 from pipelines.strategy.holdout import hashed
 from pipelines.strategy.sample_ratio import SampleRatio
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.shop import Minimum, Strategy
+from pipelines.core.limits import Minimum
+from pipelines.core.shop import Strategy
 from pipelines.strategy.allocation import capacities
 from pipelines.strategy.constraints import Customers
 from pipelines.strategy.explore import Setting

@@ -4,7 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from pipelines.core.shop import Uncertainty
+from pipelines.core.limits import Uncertainty
 
 JUDGED = {"mean": "", "lower_bound": " by its lower bound", "thompson": " by the night's draw"}
 

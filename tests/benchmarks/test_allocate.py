@@ -21,3 +21,13 @@ def test_a_contender_that_crosses_a_limit_ends_the_benchmark() -> None:
 
     with pytest.raises(SystemExit, match="everybody crosses a limit"):
         allocate.measure(everybody, allocate.market(300, 8, 0.1), 1)
+
+
+def test_the_market_with_all_kinds_of_limits_is_solved_within_them_and_its_curve_is_that_of_each_budget_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(allocate, "EXACT_PAIRS", 0)  # takes a minute
+    found = allocate.compare(allocate.limited(allocate.market(300, 24, 1.0)), 1)
+    assert set(found["contenders"]) >= {"nightmarket", "highs_linear"}
+    assert 0 <= found["gap"] < 0.02
+    assert allocate.curve(allocate.market(300, 24, 1.0))["differ"] < 1e-3

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from pipelines import cli, plan
 from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import InfeasibleError, NoDataError, WrongUseError
-from pipelines.core.shop import Fairness, Minimum, Pacing, Repeat, Shop, Uncertainty
+from pipelines.core.limits import FairShare, Minimum, Pacing, Repeat, Uncertainty
+from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store
 from pipelines.plan_limits import inputs_of, labels_of, paced, repeated
 from pipelines.plan_scores import read_scores
@@ -222,7 +224,7 @@ def test_a_plan_whose_limits_contradict_each_other_is_refused_and_the_published_
     asks = shop(
         nightly_budget_cents=40,
         minimums=(Minimum(column="top_brand", value="acme", spend_cents=60),),
-        fairness=Fairness(within_points=50),
+        fair_share=FairShare(within_points=50),
     )
     publish_plan(store, NIGHT, 0)
     before = store.inputs("campaign_plan", [NIGHT])
@@ -248,3 +250,34 @@ def test_the_plan_keeps_a_minimum_and_tells_what_it_costs(store: Store) -> None:
     assert result.model["prices"]["minimum:top_brand=acme"] > 0
     assert result.model["missing"] == {}
     assert [point["budget_cents"] for point in result.budget_curve][-1] == 120
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"channels": [{"id": "email", "cost_cents": -1, "capacity_per_night": 9}]}, "greater than or equal to 0"),
+        ({"channels": [{"id": "email", "capacity_per_night": 9}]}, "Field required"),
+        (
+            {"channels": [{"id": "e", "cost_cents": 1, "capacity_per_night": 9, "window_capacity": {"evning": 3}}]},
+            r"window_capacity \['evning'\] are unknown; known are \['any'\]",
+        ),
+        ({"repeats": [{"same": "offer", "nights": 3, "offers": ["save99"]}]}, r"\['save99'\] are unknown"),
+        ({"minimums": [{"column": "top_brand", "value": "acme"}]}, "either spend_cents or customers"),
+        (
+            {"minimums": [{"column": "top_brand", "value": "acme", "spend_cents": 1 + i} for i in range(2)]},
+            "asked for twice",
+        ),
+    ],
+)
+def test_limits_that_say_nothing_and_costs_that_are_none_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Strategy.model_validate(settings)
+
+
+def test_what_a_limit_needs_is_kept_long_enough() -> None:
+    values = DEMO.model_dump() | {"retention": {"decisions_nights": 60, "raw_nights": 20, "clean_nights": 90}}
+    values["strategy"]["pacing"] = {"nights": 90, "budget_cents": 1}
+    with pytest.raises(
+        ValidationError, match=r"retention.decisions_nights is 60, but 97 are needed \(strategy.pacing\)"
+    ):
+        Shop.model_validate(values)

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from pipelines.core.config import load_shop
 from pipelines.core.errors import ConfigError
-from pipelines.core.shop import Experiment, Strategy
+from pipelines.core.experiments import Experiment
+from pipelines.core.shop import Strategy
 from pipelines.strategy.candidates import arms, candidates
 from pipelines.strategy.constraints import Customers, group_customers
 from pipelines.strategy.experiments import Guardrail, Reading, arm_names, assign, broken_ratio, verdict

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.core.shop import Uncertainty
+from pipelines.core.limits import Uncertainty
 from pipelines.strategy.uncertainty import judged
 
 MEAN = np.array([[10.0, 12.0], [3.0, -1.0]], dtype=np.float32)
