@@ -88,4 +88,4 @@ def _context(states: pa.Table, best_cents: np.ndarray) -> np.ndarray:
 
 def _crossed(context: np.ndarray, psi: np.ndarray) -> np.ndarray:
     """(n, k, 3 q) of contexts (n, 1, 3) and terms (n or 1, k, q)."""
-    return (context[..., :, None] * psi[..., None, :]).reshape(len(context), psi.shape[1], -1)
+    return (context[..., :, None] * psi[..., None, :]).reshape(len(context), psi.shape[1], 3 * psi.shape[2])

@@ -153,6 +153,8 @@ def test_a_bandit_learns_from_answers_and_is_surest_of_what_it_saw() -> None:
     new = Bandit.of(frame)
     states = valid.rows.slice(0, 30)
     assert new.values(states) == pytest.approx(frame.profit(states, frame.deck))
+    none = valid.take(np.zeros(len(valid), dtype=bool))
+    assert new.seen(none).values(states) == pytest.approx(new.values(states))
     clicked = train.target[C.FREQUENCY].to_numpy() > 0
     at = train.target.schema.get_field_index("clicked")
     all_click = train.target.set_column(at, "clicked", pa.array(np.where(clicked, 1.0, np.nan)))
