@@ -251,13 +251,14 @@ def plan(
 
 @app.command()
 def evaluate(
-    name: Annotated[str, typer.Argument(help="What is judged: behaviour, open-bandit or value.")],
+    name: Annotated[str, typer.Argument(help="What is judged: behaviour, hillstrom, open-bandit or value.")],
     data: Annotated[Path, typer.Option("--data", help="Folder that holds the data set.")],
     as_json: JsonOption = False,
 ) -> None:
     """Judge one part on one real data set, with baselines beside it and intervals on both.
 
-    **behaviour**: next behaviour on Taobao UserBehavior. **open-bandit**: off-policy evaluation on the Open Bandit data.
+    **behaviour**: next behaviour on Taobao UserBehavior. **hillstrom**: effects of e-mails in a
+    randomised trial. **open-bandit**: off-policy evaluation on the Open Bandit data.
     **value**: customer lifetime value on CDNOW.
     """
     from pipelines import evaluate as judging

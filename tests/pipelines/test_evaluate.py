@@ -15,7 +15,7 @@ INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
-        WrongUseError, match="nothing called 'magic' to evaluate: expected behaviour, open-bandit, value"
+        WrongUseError, match="nothing called 'magic' to evaluate: expected behaviour, hillstrom, open-bandit, value"
     ):
         evaluate("magic", tmp_path, Machine())
 
