@@ -271,7 +271,7 @@ def evaluate(
     Console().print(evaluation_table(result))
 
 
-TaskArgument = Annotated[str, typer.Argument(help="Which model: behaviour, effect, value or pricing.")]
+TaskArgument = Annotated[str, typer.Argument(help="Which model: behaviour, effect, policy, pricing or value.")]
 
 
 @app.command()
