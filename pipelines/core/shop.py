@@ -296,7 +296,8 @@ class Models(Settings):
 class Retention(Settings):
     """Nights kept per layer, the newest included; not given: all. What was made of older ones stays as it is.
 
-    Products, and how segments were fitted, are kept always: later nights are made of them and they tell of nobody.
+    Products, counts per category, and how segments were fitted are kept always: later nights are made of them and they tell
+    of nobody.
     """
 
     raw_nights: int | None = Field(None, ge=1, description="lines as they landed, quarantine, failing rows")

@@ -321,6 +321,7 @@ _ALL = [
         grain="one row per category of the night alone, bots left out",
         columns={C.CATEGORY_ID: STRING, **_COUNTS, C.N_USERS: BIGINT},
         sort_by=(C.CATEGORY_ID,),
+        is_kept=True,
     ),
     Table(
         name="profile_projection",

@@ -98,6 +98,7 @@ def test_a_night_killed_before_any_kind_of_step_of_any_stage_is_finished_by_the_
         "land",
         "clean",
         "features",
+        "market",
         "plan",
         "publish",
         "report",

@@ -96,6 +96,7 @@ def test_what_was_delivered_within_the_nights_is_a_repeat_and_what_was_not_is_no
         columns = {
             C.USER_KEY: [r[0] for r in rows],
             C.STRATEGY_ID: [r[1] for r in rows],
+            C.CHANNEL: [r[1].partition(".")[0] for r in rows],
             C.STATUS: [r[2] for r in rows],
         }
         write(store, "deliveries", columns, NIGHT - timedelta(days=back))

@@ -16,15 +16,21 @@ def test_help_teaches(market: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(finished: Any) -> Any:
+def read_out(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The three nights, of which this file publishes read-outs."""
+    return finished.copy(tmp_path_factory.mktemp("readout") / "root")
+
+
+@pytest.fixture(scope="module")
+def told(read_out: Any) -> Any:
     """The read-out of the newest night, as JSON."""
-    done = finished.warm("readout", "--shop", "tiny", "--json")
+    done = read_out.warm("readout", "--shop", "tiny", "--json")
     assert done.code == 0, done.err
     return done.json  # all of standard output
 
 
-def test_the_newest_night_is_read_out_with_the_numbers_of_its_report(told: Any, finished: Any) -> None:
-    report = finished.folder / "reports" / "nightly_report" / f"night={THIRD}"
+def test_the_newest_night_is_read_out_with_the_numbers_of_its_report(told: Any, read_out: Any) -> None:
+    report = read_out.folder / "reports" / "nightly_report" / f"night={THIRD}"
     numbers = json.loads((report / "report.json").read_text())
     assert set(told) == {"shop", "night", "answers", "effect", "period", "experiments", "anomalies", "notes", "table"}
     assert (told["shop"], told["night"]) == ("tiny", THIRD)
@@ -53,8 +59,8 @@ def test_answers_are_counts_with_intervals_around_their_rates(told: Any) -> None
         assert row["delivered"] > 0
 
 
-def test_a_person_reads_tables_of_the_same_numbers(told: Any, finished: Any) -> None:
-    done = finished.warm("readout", "--shop", "tiny", "--date", THIRD)
+def test_a_person_reads_tables_of_the_same_numbers(told: Any, read_out: Any) -> None:
+    done = read_out.warm("readout", "--shop", "tiny", "--date", THIRD)
     assert done.code == 0, done.err
     assert f"tiny, night {THIRD}" in done.out
     delivered = sum(row["delivered"] for row in told["answers"]["by_channel"])
@@ -62,20 +68,20 @@ def test_a_person_reads_tables_of_the_same_numbers(told: Any, finished: Any) -> 
     assert "holdout" in done.out
 
 
-def test_only_its_own_table_is_written_and_again_the_same_bytes(told: Any, finished: Any) -> None:
-    before = finished.published()
-    assert finished.warm("readout", "--shop", "tiny", "--json").json["table"] == told["table"]
-    assert finished.published() == before
-    folder = finished.folder / "decisions" / "experiment_readout" / f"night={THIRD}"
+def test_only_its_own_table_is_written_and_again_the_same_bytes(told: Any, read_out: Any) -> None:
+    before = read_out.published()
+    assert read_out.warm("readout", "--shop", "tiny", "--json").json["table"] == told["table"]
+    assert read_out.published() == before
+    folder = read_out.folder / "decisions" / "experiment_readout" / f"night={THIRD}"
     manifest = json.loads((folder / "_manifest.json").read_text())
     assert manifest["rows"] == told["table"]["rows"] == sum(len(one["readings"]) for one in told["experiments"]) > 0
     assert manifest["audit"]["success"]
 
 
-def test_a_report_is_the_same_page_whether_or_not_its_night_was_read_out(told: Any, finished: Any) -> None:
-    page = finished.folder / "reports" / "nightly_report" / f"night={THIRD}" / "report.html"
+def test_a_report_is_the_same_page_whether_or_not_its_night_was_read_out(told: Any, read_out: Any) -> None:
+    page = read_out.folder / "reports" / "nightly_report" / f"night={THIRD}" / "report.html"
     before = page.read_bytes()
-    done = finished.warm("night", "--shop", "tiny", "--date", THIRD, "--force")
+    done = read_out.warm("night", "--shop", "tiny", "--date", THIRD, "--force")
     assert done.code == 0, done.err
     assert page.read_bytes() == before
 
@@ -88,8 +94,8 @@ def test_before_the_first_night_one_line_says_what_to_run(market: Any) -> None:
     )
 
 
-def test_a_night_without_events_names_the_nights_that_have_some(finished: Any) -> None:
-    done = finished.warm("readout", "--shop", "tiny", "--date", "2026-04-01", "--json")
+def test_a_night_without_events_names_the_nights_that_have_some(read_out: Any) -> None:
+    done = read_out.warm("readout", "--shop", "tiny", "--date", "2026-04-01", "--json")
     assert (done.code, done.out) == (1, "")
     assert done.complaint.endswith("nights with events: 2026-03-01 to 2026-03-03")
 

@@ -64,7 +64,7 @@ def test_the_night_trains_judges_and_says_which_model_serves(learnt: tuple[Path,
     assert told["trained"]
     assert told["verdict"] in ("promoted", "kept")
     assert told["serves"] == f"demo-effect {told['champion']}"
-    assert len(told["reasons"]) == 7
+    assert len(told["reasons"]) == 8
 
 
 def test_every_customer_has_a_score_for_every_candidate_that_names_the_champion(
