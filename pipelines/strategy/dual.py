@@ -60,12 +60,14 @@ def minimise(
     if not cuts:
         cuts += [cut_of(free, np.zeros(len(problem.limits))), cut_of(np.full(len(free), -1), None)]
     slopes = [slope(cut) for cut in cuts]
-    # At its own prices a cut is L itself, so that the best of them is where to start.
+    unpriced = np.isinf(problem.limits)
+    # At its own prices a cut is L itself, so that the best of them is where to start; not one that went by the price of
+    # what is not limited here.
     least, best = min(
         (
             (cut.value + cut.prices[limited] / scale @ s, cut.prices[limited] / scale)
             for cut, s in zip(cuts, slopes, strict=True)
-            if cut.prices is not None
+            if cut.prices is not None and not cut.prices[unpriced].any()
         ),
         key=lambda known: known[0],
     )

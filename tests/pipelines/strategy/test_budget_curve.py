@@ -58,6 +58,10 @@ def test_a_budget_that_does_not_bind_has_no_price_and_the_curve_shows_where_it_w
     assert {point.price for point in points if point.budget_cents >= 10**5} == {0.0}
     assert points[0].price > 0.1
     assert points[0].budget_cents < 5_000
+    profits = [point.profit_cents for point in points]
+    assert all(right >= left * (1 - 1e-4) for left, right in pairwise(profits))
+    unbound = (1 - done.posed.share) * choose(done.posed, rich, np.arange(float(len(done.posed.inside))), []).value
+    assert profits[-1] == pytest.approx(unbound, rel=1e-3)
 
 
 def test_budgets_below_what_a_minimum_asks_for_are_left_out() -> None:
