@@ -2,7 +2,7 @@
 
 1. Visits tell when a customer is around. A customer's share of visits per hour is shrunken towards the segment's, that
    towards the shop's: the posterior means of a Dirichlet-multinomial model, whose concentrations are those under which
-   the visits are most likely (Minka 2000). Neighbouring hours lend each other weight first.
+   the visits are most likely (Minka 2000). An hour of a customer's own lends half its weight to its neighbours.
 2. Messages tell how well being around is answered: P(click) grows with the presence in the hours after the message as a
    logistic regression on all messages says, and a customer's own clicks at an hour move it as far as they go (beta-
    binomial, concentration by the same rule).
@@ -55,14 +55,15 @@ class HourModel:
 def fit_hours(counts: HourCounts) -> HourModel:
     """The hours of all customers of the night. Customers without visits have their segment's hours."""
     n_segments = int(counts.segment.max(initial=-1)) + 1
-    own = _lent(counts.sessions.astype(np.float64))
+    own = counts.sessions.astype(np.float64)
     per_segment = np.zeros((n_segments, HOURS))
     np.add.at(per_segment, counts.segment, own)
     shop = (per_segment.sum(axis=0) + 1) / (per_segment.sum() + HOURS)
     to_shop = _concentration(per_segment, np.broadcast_to(shop, per_segment.shape))
     of_segment = _posterior(per_segment, shop[None, :], to_shop)
+    # By the counts as they are: what neighbours lend would make customers look more alike than they are.
     to_segment = _concentration(own[:_SAMPLE], of_segment[counts.segment[:_SAMPLE]])
-    usual = _posterior(own, of_segment[counts.segment], to_segment)
+    usual = _posterior(_lent(own), of_segment[counts.segment], to_segment)
     around = sum((np.roll(usual, -later, axis=1) for later in range(ATTENTION_HOURS)), start=np.zeros_like(usual))
     slope, start = _answers(np.log(around), counts)
     p_click = 1 / (1 + np.exp(-(start + slope * np.log(around))))
