@@ -12,6 +12,7 @@ from pipelines.strategy.problem import Problem, blocks, net_of
 
 _MAX_PAIRS = 1_000
 _MAX_NODES = 100
+_TOLERANCE = 2e-6  # by which HiGHS may cross a limit; where it did, it is asked again with that much less
 
 
 def chosen_in_core(
@@ -35,20 +36,26 @@ def chosen_in_core(
     once = csr_array((np.ones(len(who)), (place, np.arange(len(who)))), shape=(len(free), len(who)))
     rows = vstack([once, csr_array(problem.use_of(who, what).T[limited])]).tocsr()
     left = (problem.limits - problem.totals(kept)[1])[limited]
+    size = np.maximum(np.abs(problem.limits[limited]), 1.0)
     low = np.concatenate([np.ones(len(free)), np.full(len(left), -np.inf)])
-    found = milp(
-        -value.astype(np.float64),
-        integrality=np.ones(len(who)),
-        bounds=Bounds(0, 1),
-        constraints=LinearConstraint(rows, low, np.concatenate([np.ones(len(free)), left])),
-        options={"node_limit": _MAX_NODES, "mip_rel_gap": 1e-6},
-    )
-    if found.x is None:
-        return option
-    best = np.flatnonzero(found.x > 0.5)
-    kept[who[best]] = what[best]
-    is_better = not np.isfinite(shortfall) or problem.totals(kept)[0] > problem.totals(option)[0]
-    return kept if is_better and problem.fits(kept) else option
+    for _ in range(1 + len(left)):
+        found = milp(
+            -value.astype(np.float64),
+            integrality=np.ones(len(who)),
+            bounds=Bounds(0, 1),
+            constraints=LinearConstraint(rows, low, np.concatenate([np.ones(len(free)), left])),
+            options={"node_limit": _MAX_NODES, "mip_rel_gap": 1e-6},
+        )
+        if found.x is None:
+            return option
+        best = np.flatnonzero(found.x > 0.5)
+        chosen = kept.copy()
+        chosen[who[best]] = what[best]
+        if problem.fits(chosen):
+            is_better = not np.isfinite(shortfall) or problem.totals(chosen)[0] > problem.totals(option)[0]
+            return chosen if is_better else option
+        left -= _TOLERANCE * size * (problem.totals(chosen)[1] > problem.limits)[limited]
+    return option
 
 
 def _core(

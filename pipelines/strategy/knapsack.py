@@ -42,8 +42,8 @@ class Choice:
 
     @property
     def gap(self) -> float:
-        """Share of the bound that the choice falls short of it; 0 where nothing is worth anything."""
-        return max(0.0, (self.bound - self.value) / abs(self.bound)) if self.bound else 0.0
+        """Share of the bound that the choice falls short of it; of what was chosen where the bound is 0."""
+        return max(0.0, self.bound - self.value) / (abs(self.bound) or abs(self.value) or 1.0)
 
 
 def solve(problem: Problem, tie: np.ndarray, cuts: list[Cut] | None = None) -> Choice:

@@ -276,6 +276,19 @@ def test_limits_of_any_kind_hold_or_are_told_and_the_bound_is_one(p: Problem) ->
         assert all(not conflict(_without(p, one, together)) for one in together)
 
 
+def test_a_limit_that_the_solver_crosses_by_its_tolerance_is_asked_for_again() -> None:
+    nan = np.nan  # 4 and 1.5 would cost the whole 5.5, of which a budget keeps back a billionth for rounding
+    value = np.array([[nan, 0], [-1, nan], [2, nan]], dtype=np.float32)
+    cost = np.array([[0, 4], [0, 0], [1.5, 0]], dtype=np.float32)
+    others = Linear(
+        np.array([0, 0, 1]), np.full((2, 2, 2), -1.0), np.array([[-1.0, -1.0], [-1.0, 0.0]]), np.full(2, -2.0)
+    )
+    options, messages = np.zeros(2, np.int64), np.ones(2, np.int64)
+    found = solve(Problem(value, cost, options, messages, 5.5, np.array([3.0]), others), np.arange(3.0))
+    assert found.option.tolist() == [-1, 0, 0]
+    assert not found.missing.any()
+
+
 def _without(p: Problem, limit: int, kept: list[int]) -> Problem:
     """The problem with the limits `kept` but one."""
     limits = np.full(len(p.limits), np.inf)
