@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
+from pipelines.core.reading import read
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES
-from pipelines.report_read import read
 
 if TYPE_CHECKING:
     import numpy as np

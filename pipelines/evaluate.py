@@ -40,7 +40,7 @@ def evaluate(name: str, data: Path, machine: Machine) -> dict[str, Any]:
         result = launch(
             f"training.evaluate_{name.replace('-', '_')}",
             {"data": str(data.resolve()), "threads": machine.threads, "weights": str(root / "weights")},
-            machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
+            machine.without_spark,
             Path(folder),
             root / "logs",
         )

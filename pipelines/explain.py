@@ -71,7 +71,7 @@ def run(night: date, context: Context, result: StageResult) -> StageResult:
                 "threads": context.machine.threads,
                 **spec,
             },
-            context.machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
+            context.machine.without_spark,
             staging,
             store.folder / "logs",
         )

@@ -16,12 +16,14 @@ import numpy as np
 from pipelines import fairness
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import InfeasibleError, NoDataError
+from pipelines.core.margins import margins_of
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.plan_hours import SendHours, send_hours
 from pipelines.plan_limits import inputs_of, label_columns, labels_of, paced, repeated
-from pipelines.plan_scores import NO_VERSION, REACH_NIGHTS, Scores, read_scores
+from pipelines.plan_scores import NO_VERSION, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.budget_curve import budget_curve
 from pipelines.strategy.candidates import NOTHING
@@ -61,13 +63,10 @@ class PlanResult:
     pacing: dict[str, Any] | None  # how the period's budget stands; None: none is for several nights
     send_hours: dict[str, Any] | None  # customers whose hour was learnt or drawn, and what that is thought to gain
     frequencies: list[dict[str, float]]  # what one message more is worth
-    budget_curve: list[
-        dict[str, Any]
-    ]  # budget_cents, profit_cents of the choices, price of one more cent; empty: no model
+    budget_curve: list[dict[str, Any]]  # budget_cents, profit_cents, price of one more cent; empty: no model
     by_lot: int  # customers decided by lot, those who got nothing included
-    model: (
-        dict[str, Any] | None
-    )  # name, version, expected_profit_cents, gap, explore_percent, prices and misses of limits; None: all by lot
+    # name, version, expected_profit_cents, gap, explore_percent, prices and misses of limits; None: all by lot
+    model: dict[str, Any] | None
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("plan")
     inputs = {name: digest for table in INPUTS for name, digest in store.inputs(table, [night]).items()}
-    inputs |= inputs_of(night, shop.strategy, store) | store.inputs("deliveries", window(night, REACH_NIGHTS))
+    inputs |= inputs_of(night, shop.strategy, store)
     config_hash = digest_of(shop.strategy, shop.fairness_gate)
     if not context.force and store.is_current(TABLE, night, inputs, config_hash):
         manifest = store.manifest(TABLE, night)
@@ -138,8 +137,8 @@ def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", n
 
     by = label_columns(shop.strategy)
     more = [column for column in by if column not in (C.SEGMENT_ID, C.TOP_CATEGORY_ID)]
-    profiles = _read(store, "user_profiles", night, C.USER_KEY, C.AVG_ORDER_CENTS, C.TOP_CATEGORY_ID, *more)
-    segments = _read(store, "segments", night, C.USER_KEY, C.SEGMENT_ID)
+    profiles = read(store, "user_profiles", [night], C.USER_KEY, C.AVG_ORDER_CENTS, C.TOP_CATEGORY_ID, *more)
+    segments = read(store, "segments", [night], C.USER_KEY, C.SEGMENT_ID)
     for name, table in (("user_profiles", profiles), ("segments", segments)):
         if table is None:
             raise NoDataError(
@@ -157,16 +156,14 @@ def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", n
     strategy = shop.strategy
     spent = pc.fill_null(profiles[C.AVG_ORDER_CENTS], 0).to_numpy()
     order_cents = np.where(spent > 0, spent, strategy.default_order_cents)
-    margin = _margins(
-        _read(store, "catalog", night, C.CATEGORY_ID, C.PRICE_CENTS, C.UNIT_COST_CENTS), profiles, strategy
-    )
+    goods = read(store, "catalog", [night], C.CATEGORY_ID, C.PRICE_CENTS, C.UNIT_COST_CENTS)
+    margin = margins_of(goods, profiles[C.TOP_CATEGORY_ID], strategy.default_margin_percent)
 
     shape = (len(keys), len(strategy.channels))
     n_recent = np.zeros(shape, dtype=np.int64)
     is_suppressed = np.zeros(shape, dtype=bool)
     has_complained = np.zeros(shape, dtype=bool)
-    history = _read(
-        store, "channel_response", night,
+    history = read(store, "channel_response", [night],
         C.USER_KEY, C.CHANNEL, C.N_DELIVERIES_CAP_WINDOW, C.N_COMPLAINTS, C.IS_SUPPRESSED,
     )  # fmt: skip
     for i, channel in enumerate(strategy.channels if history is not None else ()):
@@ -201,44 +198,13 @@ def _resting(night: date, shop: Shop, store: Store, keys: "pa.Array") -> np.ndar
     """Places in `keys` of the customers to whom something was delivered within the last `rest_nights` nights."""
     import pyarrow.compute as pc
 
-    told = [_read(store, "deliveries", n, C.USER_KEY, C.STATUS) for n in window(night, shop.strategy.rest_nights)]
+    told = [read(store, "deliveries", [n], C.USER_KEY, C.STATUS) for n in window(night, shop.strategy.rest_nights)]
     found = [
         pc.index_in(rows.filter(pc.equal(rows[C.STATUS], "delivered"))[C.USER_KEY], value_set=keys).drop_null()
         for rows in told
         if rows is not None
     ]
     return np.unique(np.concatenate([np.zeros(0, np.int64), *(part.to_numpy() for part in found)])).astype(np.int64)
-
-
-def _read(store: Store, table: str, night: date, *columns: str) -> Any:
-    """The night's rows of a table, or None where it has no partition."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    files = store.files(table, [night])
-    # partitioning=None: the folder's name must not come back as a column
-    parts = [pq.read_table(file, columns=list(columns), partitioning=None) for file in files]
-    return pa.concat_tables(parts) if parts else None
-
-
-def _margins(catalog: Any, profiles: Any, strategy: Strategy) -> np.ndarray:
-    """(n,) percent: margin of the category that each customer looks at most, all its items together.
-
-    Items without price or unit cost tell nothing; a category without any that do has the default margin.
-    """
-    import pyarrow.compute as pc
-
-    margins = np.full(len(profiles), float(strategy.default_margin_percent))
-    if catalog is None:
-        return margins
-    told = catalog.filter(pc.and_kleene(pc.is_valid(catalog[C.UNIT_COST_CENTS]), pc.greater(catalog[C.PRICE_CENTS], 0)))
-    sums = told.group_by(C.CATEGORY_ID).aggregate([(C.PRICE_CENTS, "sum"), (C.UNIT_COST_CENTS, "sum")])
-    price = sums[f"{C.PRICE_CENTS}_sum"].to_numpy()
-    percent = 100 * (price - sums[f"{C.UNIT_COST_CENTS}_sum"].to_numpy()) / price
-    where = pc.index_in(profiles[C.TOP_CATEGORY_ID], value_set=sums[C.CATEGORY_ID], skip_nulls=True)
-    known = pc.is_valid(where).to_numpy()
-    margins[known] = percent[where.drop_null().to_numpy()]
-    return margins
 
 
 def _rows(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Strategy
 from pipelines.core.storage import Store
-from pipelines.report_read import read
 from pipelines.strategy.explore import Decisions
 from pipelines.strategy.holdout import hashed
 from pipelines.strategy.placement import HOURS, HourCounts, fit_hours, open_hours

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store, window
-from pipelines.report_read import read
+from pipelines.plan_scores import REACH_NIGHTS
 from pipelines.strategy.candidates import Candidate, candidates
 from pipelines.strategy.constraints import Labels
 from pipelines.strategy.pacing import tonights_budget, worth_of_weekdays
@@ -38,9 +39,9 @@ def labels_of(words: "pa.ChunkedArray") -> Labels:
 
 
 def inputs_of(night: date, strategy: Strategy, store: Store) -> dict[str, str]:
-    """Content hashes of what is read here and for the nights of rest."""
-    back = max([strategy.rest_nights, *(repeat.nights for repeat in strategy.repeats)])
-    found = store.inputs("deliveries", window(night, back)) if back else {}
+    """Content hashes of what is read here, for the nights of rest and for what channels reach."""
+    back = max([REACH_NIGHTS, strategy.rest_nights, *(repeat.nights for repeat in strategy.repeats)])
+    found = store.inputs("deliveries", window(night, back))
     if strategy.pacing:
         found |= store.inputs("campaign_plan", _earlier(night, strategy))
         found |= store.inputs("category_stats", window(night, WORTH_NIGHTS))

@@ -56,7 +56,7 @@ def publish(night: date, context: Context, result: StageResult) -> None:
                 "model": model,
                 "baseline_nights": [n.isoformat() for n in known[1:]],
             },
-            context.machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
+            context.machine.without_spark,
             staging,
             store.folder / "logs",
         )

@@ -222,7 +222,7 @@ def _judge(task: str, challenger: Version, champion: Version, context: Context) 
                 "challenger": challenger.version,
                 "champion": champion.version,
             },
-            context.machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
+            context.machine.without_spark,
             staging,
             store.folder / "logs",
         )

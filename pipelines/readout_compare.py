@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.readout_anomalies import Anomalies
@@ -19,7 +20,6 @@ from pipelines.readout_nights import Living
 from pipelines.readout_plan import COVARIATES, Planned, covariates_of, customers_of, read_plan
 from pipelines.readout_tally import Tally
 from pipelines.readout_told import told
-from pipelines.report_read import read
 from pipelines.strategy.candidates import candidates
 
 _DAY = timedelta(days=1)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.readout_anomalies import Anomalies
 from pipelines.readout_plan import Planned
-from pipelines.report_read import read
 
 if TYPE_CHECKING:
     import pyarrow as pa

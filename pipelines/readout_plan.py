@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.storage import Store
 from pipelines.readout_anomalies import Anomalies
-from pipelines.report_read import read
 from pipelines.strategy.candidates import NOTHING
 
 if TYPE_CHECKING:

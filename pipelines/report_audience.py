@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
-from pipelines.report_read import counts_of, ranked, read, rows_by, share
+from pipelines.report_read import counts_of, ranked, rows_by, share
 from pipelines.strategy.candidates import NOTHING
 
 PROPENSITY_BINS = 10

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.fairness import MEASURES, groups_of
 from pipelines.report_audience import MEASURED_NIGHTS
-from pipelines.report_read import read
 from pipelines.strategy.fairness import difference_of_means
 from pipelines.strategy.judgement import MIN_SEGMENT_CUSTOMERS
 

@@ -4,9 +4,9 @@ from datetime import date
 from typing import Any
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
-from pipelines.report_read import read
 from pipelines.strategy.pricing import WHYS
 from pipelines.strategy.trend import MEAN
 

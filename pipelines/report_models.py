@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
-from pipelines.report_read import read, rows_by, share
+from pipelines.report_read import rows_by, share
 from pipelines.strategy.candidates import NOTHING
 
 POLICIES = {

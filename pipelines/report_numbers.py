@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.accounting import by_arrival, late_lines, of_arrival
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
@@ -20,7 +21,7 @@ from pipelines.report_audience import measured, plan, segments
 from pipelines.report_fairness import fairness
 from pipelines.report_market import coming, prices
 from pipelines.report_models import closed_loop, models
-from pipelines.report_read import ranked, read, rows_by, share
+from pipelines.report_read import ranked, rows_by, share
 from pipelines.report_reasons import reasons
 from pipelines.trend import category_counts
 

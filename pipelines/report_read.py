@@ -1,19 +1,6 @@
-"""How the report reads the store: columns of partitions, grouped rows in a fixed order, shares."""
+"""Small sums of the report: grouped rows in a fixed order, counts, shares."""
 
-from datetime import date
 from typing import Any
-
-from pipelines.core.storage import Store
-
-
-def read(store: Store, table: str, nights: list[date], *columns: str) -> Any:
-    """A pyarrow table of those partitions that exist, or None where there is none."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    # ParquetFile, not read_table: that one imports pandas and turns the folder's name into a column.
-    parts = [pq.ParquetFile(file).read(columns=list(columns)) for file in store.files(table, nights)]
-    return pa.concat_tables(parts) if parts else None
 
 
 def rows_by(table: Any, keys: list[str], *aggregates: tuple[str, str]) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.storage import Store
-from pipelines.report_read import read, rows_by
+from pipelines.report_read import rows_by
 
 WORDS: Final = {
     "answers": "answers to earlier messages, by channel",

@@ -61,7 +61,7 @@ def train(task: str, night: date, context: Context) -> dict[str, Any]:
                 "weights": str(store.root / "weights"),
                 "checkpoints": str(store.folder / "checkpoints" / task),
             },
-            context.machine.model_copy(update={"engine": "duckdb", "spark_submit": ()}),
+            context.machine.without_spark,
             staging,
             store.folder / "logs",
         )

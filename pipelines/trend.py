@@ -11,9 +11,10 @@ import numpy as np
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
+from pipelines.core.reading import read
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, DOUBLE, STRING, TABLES
-from pipelines.report_read import counts_of, read
+from pipelines.report_read import counts_of
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.trend import Trends, forecast
 

@@ -1,6 +1,6 @@
 """Fits and scores the effect model for the closed loop, one request after the other, so that libraries are loaded once.
 
-    python -m training.answer_loop SPEC.json     # {"shop", "threads"}; started by pipelines/closed_loop/learner.py
+    python -m training.answer_loop SPEC.json     # {"shop", "threads"}; started by pipelines/closed_loop/evaluate.py
 
 A line of JSON on standard input asks, one on standard output answers:
     {"fit": NAME, "root", "train": [nights], "valid": [nights]}   {"seconds"}

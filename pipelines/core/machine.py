@@ -36,3 +36,8 @@ class Machine(Settings):
         None, description="http(s) address of an MLflow server; none: a SQLite store in <root>/mlflow"
     )
     min_free_disk_mb: int = Field(200, ge=0, description="less free space than this stops a night before it writes")
+
+    @property
+    def without_spark(self) -> "Machine":
+        """The same for a job that runs in one process here, whatever the engine."""
+        return self.model_copy(update={"engine": "duckdb", "spark_submit": ()})

@@ -7,15 +7,15 @@ the night's events, alike for those who were sent something and those who were n
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.strategy.candidates import NOTHING, Candidate, candidates
@@ -77,8 +77,8 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
 
     Raises NoDataError where the night has no features.
     """
-    profiles = read_night(store, "user_profiles", night, C.USER_KEY, *NUMBERS, *CUSTOMER_TEXTS)
-    segments = read_night(store, "segments", night, C.USER_KEY, C.SEGMENT_NAME)
+    profiles = read(store, "user_profiles", [night], C.USER_KEY, *NUMBERS, *CUSTOMER_TEXTS)
+    segments = read(store, "segments", [night], C.USER_KEY, C.SEGMENT_NAME)
     if profiles is None or segments is None:
         raise NoDataError(f"shop {shop.shop}, night {night}: no customer features; run the features stage first")
     profiles = profiles.sort_by(C.USER_KEY)
@@ -90,8 +90,8 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
         profiles = profiles.set_column(at, name, pc.multiply(pc.cast(profiles[name], pa.float64()), whole))
     where = pc.index_in(keys, value_set=segments[C.USER_KEY])
     profiles = profiles.append_column(C.SEGMENT_NAME, segments[C.SEGMENT_NAME].take(where).fill_null(""))
-    history = read_night(
-        store, "channel_response", night, C.USER_KEY, C.CHANNEL, C.N_DELIVERIES_CAP_WINDOW, *ON_CHANNEL
+    history = read(
+        store, "channel_response", [night], C.USER_KEY, C.CHANNEL, C.N_DELIVERIES_CAP_WINDOW, *ON_CHANNEL
     )  # fmt: skip
     recent = np.zeros(len(keys))
     for channel in shop.strategy.channels:
@@ -137,7 +137,7 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples
 def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, date] | None:
     """Rows and targets of one night; None where nothing was delivered or nobody was known the night before."""
     eve = night - timedelta(days=1)
-    sent = read_night(store, "deliveries", night, C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS)
+    sent = read(store, "deliveries", [night], C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS)
     if sent is None or not sent.num_rows or not store.files("user_profiles", [eve]):
         return None
     profiles = profiles_of(shop, store, eve)
@@ -162,7 +162,7 @@ def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, d
         rows = rows.append_column(name, attributes[name])
 
     delivery = told[C.DELIVERY_ID].take(place)
-    answers = read_night(store, "outcomes", night, C.DELIVERY_ID, C.OUTCOME)
+    answers = read(store, "outcomes", [night], C.DELIVERY_ID, C.OUTCOME)
     spent = _spent(store, night, keys)
     target = pa.table(
         {
@@ -204,7 +204,7 @@ def _answered(answers: pa.Table | None, delivery: pa.ChunkedArray, outcome: str)
 def _spent(store: Store, night: date, keys: pa.Array) -> np.ndarray:
     """(n,) cents that each customer paid on the night, NaN for those who bought nothing."""
     spent = np.full(len(keys), np.nan)
-    events = read_night(store, "events", night, C.USER_KEY, C.EVENT_TYPE, C.PRICE_CENTS, C.QUANTITY, C.IS_BOT)
+    events = read(store, "events", [night], C.USER_KEY, C.EVENT_TYPE, C.PRICE_CENTS, C.QUANTITY, C.IS_BOT)
     if events is None:
         return spent
     is_purchase = pc.equal(events[C.EVENT_TYPE], "purchase")
@@ -221,7 +221,7 @@ def _weights(store: Store, eve: date, keys: pa.Array, strategy: pa.ChunkedArray)
     """(n,) stabilised inverse propensities (Robins, Hernan, Brumback 2000): how often the night's plan gave this strategy
     to anybody, over how likely it was to give it to this customer; within 1/4 and 4. 1 where all were alike: campaigns
     drawn by lot without a plan, and the holdout."""
-    plan = read_night(store, "campaign_plan", eve, C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT)
+    plan = read(store, "campaign_plan", [eve], C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT)
     weight = np.ones(len(keys))
     if plan is None:
         return weight
@@ -234,11 +234,3 @@ def _weights(store: Store, eve: date, keys: pa.Array, strategy: pa.ChunkedArray)
     at = pc.fill_null(row, 0).to_numpy()[lot]
     weight[lot] = usual[at] / np.maximum(plan[C.PROPENSITY].to_numpy()[at], 1e-6)
     return np.clip(weight, 1 / _MAX_WEIGHT, _MAX_WEIGHT)
-
-
-def read_night(store: Store, table: str, night: date, *columns: str) -> Any:
-    """The night's rows of a table, or None where it has no partition."""
-    files = store.files(table, [night])
-    # partitioning=None: the folder's name must not come back as a column
-    parts = [pq.read_table(file, columns=list(columns), partitioning=None) for file in files]
-    return pa.concat_tables(parts) if parts else None

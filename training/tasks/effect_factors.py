@@ -59,7 +59,7 @@ def factors_of(rows: pa.Table) -> tuple[Factor, ...]:
         Factor("hours", (*_PARTS, C.ACTIVE_HOUR, C.SEND_WINDOW), _hours),
         Factor("offer", (C.OFFER, C.DISCOUNT_PERCENT), _offer),
         Factor("frequency", (C.FREQUENCY,), lambda row, _: f"{_count(row[C.FREQUENCY], 'message', 'messages')}"),
-        Factor("style", (C.CREATIVE_STYLE,), lambda row, _: f"written in style {row[C.CREATIVE_STYLE]}"),
+        Factor("style", (C.CREATIVE_STYLE, C.NON_LATIN_SHARE), _style),
         Factor("purchases", (C.N_PURCHASES, C.REVENUE_CENTS, C.AVG_ORDER_CENTS), _purchases),
         Factor(
             "prices",
@@ -122,6 +122,12 @@ def _hours(row: Row, words: Words) -> str:
 
 def _offer(row: Row, words: Words) -> str:
     return f"{row[C.DISCOUNT_PERCENT]:g}% off" if row[C.DISCOUNT_PERCENT] else f"offer {row[C.OFFER]}, no discount"
+
+
+def _style(row: Row, words: Words) -> str:
+    searches = row.get(C.NON_LATIN_SHARE)
+    whose = "" if searches is None else f", {searches:.0%} of searches in another script"
+    return f"written in style {row[C.CREATIVE_STYLE]}{whose}"
 
 
 def _purchases(row: Row, words: Words) -> str:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.strategy.candidates import NOTHING, Candidate, candidates
@@ -23,7 +24,7 @@ from pipelines.strategy.exploit import profit_lift
 from pipelines.strategy.judgement import Interval, Metric, resampled
 from pipelines.strategy.off_policy import Feedback, doubly_robust, usual_clip
 from training.task import Examples
-from training.tasks.effect_examples import COMPLAINED, read_night
+from training.tasks.effect_examples import COMPLAINED
 
 CHALLENGER, CHAMPION, DIFFERENCE = "challenger", "champion", "difference"
 
@@ -89,7 +90,7 @@ def propensities(store: Store, examples: Examples) -> np.ndarray:
     for night in np.unique(examples.night):
         here = np.flatnonzero(examples.night == night)
         columns = (C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT, C.N_ALLOWED)
-        plan = read_night(store, "campaign_plan", night.item() - timedelta(days=1), *columns)
+        plan = read(store, "campaign_plan", [night.item() - timedelta(days=1)], *columns)
         if plan is None:
             continue
         place = pc.index_in(keys.take(here), value_set=plan[C.USER_KEY].combine_chunks())

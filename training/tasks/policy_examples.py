@@ -6,17 +6,17 @@ one customer on nights in a row are a transition.
 """
 
 import sys
-from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
+from pipelines.core.margins import margins_of
+from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from training.task import Examples
@@ -50,10 +50,12 @@ def states_of(shop: Shop, store: Store, night: date) -> pa.Table:
     recent, resting = _recent(shop, store, night, keys)
     for name, values in recent.items():
         rows = rows.append_column(name, pa.array(values))
-    rows = rows.append_column(MARGIN_PERCENT, pa.array(_margins(shop, store, night, rows[C.TOP_CATEGORY_ID])))
+    goods = read(store, "catalog", [night], C.CATEGORY_ID, C.PRICE_CENTS, C.UNIT_COST_CENTS)
+    margins = margins_of(goods, rows[C.TOP_CATEGORY_ID], shop.strategy.default_margin_percent)
+    rows = rows.append_column(MARGIN_PERCENT, pa.array(margins))
     cost = np.full(len(keys), float(shop.strategy.complaint_cost_cents))
     rows = rows.append_column(COMPLAINT_COST, pa.array(cost))
-    history = _read(
+    history = read(
         store, "channel_response", [night], C.USER_KEY, C.CHANNEL, C.N_DELIVERIES_CAP_WINDOW, C.IS_SUPPRESSED
     )
     for channel in shop.strategy.channels:
@@ -124,7 +126,7 @@ def followers(customer: np.ndarray, night: np.ndarray) -> np.ndarray:
 
 def _check_propensities(shop: Shop, store: Store, eve: date) -> None:
     """Raises NoDataError where a plan does not tell how likely it was to send what it sent: it cannot be learnt from."""
-    plan = _read(store, "campaign_plan", [eve], C.PROPENSITY)
+    plan = read(store, "campaign_plan", [eve], C.PROPENSITY)
     if plan is None:
         return
     told = pc.fill_null(plan[C.PROPENSITY], 0.0).to_numpy()
@@ -148,8 +150,8 @@ def _recent(shop: Shop, store: Store, night: date, keys: pa.Array) -> tuple[dict
     found = {name: np.zeros(len(keys)) for name in RECENT}
     resting = np.zeros(len(keys), dtype=bool)
     for ago, one in enumerate(reversed(window(night, max(LOOK_BACK, shop.strategy.rest_nights)))):
-        sent = _read(store, "deliveries", [one], C.USER_KEY, C.STATUS)
-        told = _read(store, "outcomes", [one], C.USER_KEY, C.OUTCOME)
+        sent = read(store, "deliveries", [one], C.USER_KEY, C.STATUS)
+        told = read(store, "outcomes", [one], C.USER_KEY, C.OUTCOME)
         counts = dict.fromkeys(_COUNTED, np.zeros(len(keys)))
         if sent is not None:
             counts["message"] = _count(sent.filter(pc.equal(sent[C.STATUS], "delivered"))[C.USER_KEY], keys)
@@ -166,25 +168,3 @@ def _recent(shop: Shop, store: Store, night: date, keys: pa.Array) -> tuple[dict
 def _count(whose: pa.ChunkedArray, keys: pa.Array) -> np.ndarray:
     place = pc.index_in(whose, value_set=keys).drop_null().to_numpy()
     return np.bincount(place, minlength=len(keys)).astype(np.float64)
-
-
-def _margins(shop: Shop, store: Store, night: date, category: pa.ChunkedArray) -> np.ndarray:
-    """(n,) percent: margin of all items of each customer's category together, as the plan stage has it."""
-    margins = np.full(len(category), float(shop.strategy.default_margin_percent))
-    goods = _read(store, "catalog", [night], C.CATEGORY_ID, C.PRICE_CENTS, C.UNIT_COST_CENTS)
-    if goods is None:
-        return margins
-    goods = goods.filter(pc.and_kleene(pc.is_valid(goods[C.UNIT_COST_CENTS]), pc.greater(goods[C.PRICE_CENTS], 0)))
-    sums = goods.group_by(C.CATEGORY_ID).aggregate([(C.PRICE_CENTS, "sum"), (C.UNIT_COST_CENTS, "sum")])
-    price = sums[f"{C.PRICE_CENTS}_sum"].to_numpy()
-    percent = 100 * (price - sums[f"{C.UNIT_COST_CENTS}_sum"].to_numpy()) / price
-    where = pc.index_in(category, value_set=sums[C.CATEGORY_ID], skip_nulls=True)
-    margins[pc.is_valid(where).to_numpy()] = percent[where.drop_null().to_numpy()]
-    return margins
-
-
-def _read(store: Store, table: str, nights: Sequence[date], *columns: str) -> Any:
-    """The rows of a table on some nights, or None where it has no partition."""
-    # partitioning=None: the folder's name must not come back as a column
-    parts = [pq.read_table(file, columns=list(columns), partitioning=None) for file in store.files(table, nights)]
-    return pa.concat_tables(parts) if parts else None

@@ -72,7 +72,7 @@ def candidates_for(*, is_binary: bool, simple: Mapping[str, int] | None = None) 
 
 @dataclass(frozen=True)
 class Blend:
-    """T treatments; `parts` holds each candidate's models of all folds and repeats."""
+    """T treatments; `parts` holds each candidate's models of all repeats, fitted on all rows."""
 
     parts: Mapping[str, tuple[Effects, ...]]
     weights: Mapping[str, np.ndarray]  # candidate -> (T,)
