@@ -1,6 +1,8 @@
 """The Hillstrom e-mail trial as arrays: 64,000 customers, three arms of one third each, features as peers/DEFINITIONS.md."""
 
 import gzip
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,13 +52,31 @@ def read_hillstrom(folder: Path) -> Hillstrom:
     text = {name: np.array(table[name].to_pylist()) for name in ("history_segment", "zip_code", "channel", "segment")}
     if unknown := sorted(set(text["segment"].tolist()) - set(ARMS)):
         raise NoDataError(f"{path}: arm {', '.join(map(str, unknown))} is unknown; expected {', '.join(ARMS)}")
-    number = {name: table[name].to_numpy().astype(np.float64) for name in _COLUMNS if name not in text}
-    history = number["history"]
-    band = np.array([float(name[:1]) for name in text["history_segment"].tolist()])
+    number = {name: _numbers(path, name, table[name]) for name in _COLUMNS if name not in text}
+    history, visited = number["history"], number["visit"]
+    band = _numbers(path, "history_segment", pa.array([str(name)[:1] for name in text["history_segment"].tolist()]))
+    if (odd := np.flatnonzero(~np.isin(visited, (0, 1)))).size:
+        raise NoDataError(f"{path}: visit of customer {odd[0] + 1} is {visited[odd[0]]:g}; expected 0 or 1")
+    if back := int((number["spend"] < 0).sum()):
+        print(f"{path}: {back} customers spent less than 0; they count as returns and lower the spend", file=sys.stderr)
     columns = [number["recency"], history, np.log1p(history), band, number["mens"], number["womens"], number["newbie"]]
     columns += [text["zip_code"] == name for name in _ZIPS] + [text["channel"] == name for name in _CHANNELS]
     arm = (text["segment"][:, None] == np.array(ARMS)).argmax(axis=1)
     return Hillstrom(np.stack(columns, axis=1).astype(np.float64), arm, number["visit"], number["spend"])
+
+
+def _numbers(path: Path, name: str, column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """(n,) float64. Raises NoDataError with the first customer whose cell is none."""
+    for at, cell in enumerate(column.to_pylist()):
+        try:
+            number = math.nan if cell is None else float(cell)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise NoDataError(
+                f"{path}: {name} of customer {at + 1} is {'missing' if cell is None else repr(cell)}; expected a number: mend the file"
+            )
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def read_masks(folder: Path, n: int) -> np.ndarray:

@@ -58,6 +58,7 @@ def read_impressions(data: Path, behaviour: str, campaign: str) -> Impressions:
     """One log. Raises NoDataError where a file is missing or lacks a column."""
     folder = data / behaviour / campaign
     rows, items = _read(folder / f"{campaign}.csv.gz", _COLUMNS), _read(folder / "item_context.csv", ("item_id",))
+    _check(folder / f"{campaign}.csv.gz", rows, len(items))
     rows = rows.sort_values("timestamp")
     codes = [
         np.unique(items[f"item_feature_{k}"].to_numpy(dtype=str), return_inverse=True)[1].astype(float)
@@ -115,6 +116,23 @@ def usual_model(log: Impressions, strength: float, n_folds: int = 3, seed: int =
             raw = (log.user[asked] @ slopes[:d])[:, None] + log.items @ slopes[d:] + model.intercept_[0]
             found[asked] = 1 / (1 + np.exp(-raw))
     return found
+
+
+def _check(path: Path, rows: pd.DataFrame, k: int) -> None:
+    """Raises NoDataError with the first value that no impression has."""
+    expected = {
+        "item_id": (range(k), f"an item from 0 to {k - 1}"),
+        "position": (range(1, N_POSITIONS + 1), f"1 to {N_POSITIONS}"),
+        "click": ((0, 1), "0 or 1"),
+    }
+    checks = {name: (rows[name].isin(allowed), words) for name, (allowed, words) in expected.items()}
+    chance = pd.to_numeric(rows["propensity_score"], errors="coerce")
+    checks["propensity_score"] = (chance.gt(0) & chance.le(1), "the chance of what was shown, above 0 and at most 1")
+    for name, (is_good, words) in checks.items():
+        if not is_good.all():
+            at = int((~is_good).to_numpy().argmax())
+            found = f"{name} of impression {rows.index[at]} is {rows[name].iloc[at]}"
+            raise NoDataError(f"{path}: {found}; expected {words} ({int((~is_good).sum())} rows are so)")
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

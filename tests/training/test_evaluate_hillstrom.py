@@ -90,6 +90,38 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(folder: Path, tmp_path: Pa
         read_peers(tmp_path, 2)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("spend", "", "spend of customer 5 is missing; expected a number: mend the file"),
+        ("history", "much", "history of customer 5 is 'much'; expected a number"),
+        ("history_segment", "dear", "history_segment of customer 5 is 'd'; expected a number"),
+        ("visit", "2", "visit of customer 5 is 2; expected 0 or 1"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_named(folder: Path, tmp_path: Path, column: str, value: str, told: str) -> None:
+    _with_cell(folder, tmp_path, column, value)
+    with pytest.raises(NoDataError, match=told):
+        read_hillstrom(tmp_path)
+
+
+def test_a_return_lowers_the_spend_and_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _with_cell(folder, tmp_path, "spend", "-20")
+    assert read_hillstrom(tmp_path).spend[4] == -20
+    assert "1 customers spent less than 0; they count as returns" in capsys.readouterr().err
+
+
+def _with_cell(folder: Path, to: Path, column: str, value: str) -> None:
+    """The trial of `folder` with another value in one cell of the fifth customer."""
+    lines = gzip.decompress((folder / FILE).read_bytes()).decode().splitlines()
+    cells = lines[5].split(",")
+    cells[HEAD.split(",").index(column)] = value
+    lines[5] = ",".join(cells)
+    (to / FILE).write_bytes(gzip.compress("\n".join(lines).encode()))
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the Hillstrom trial is not here")
 def test_peers_and_the_judge_of_policies_are_those_of_the_definitions() -> None:
     peers = read_peers(SHARED, 20)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,33 @@ def test_a_missing_or_strange_file_is_named(data: Path, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "men.csv.gz").write_bytes(gzip.compress(b",timestamp,item_id\n0,2019,1\n"))
     with pytest.raises(NoDataError, match="no column position, click, propensity_score in 1 rows"):
+        read_impressions(tmp_path, "random", "men")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        (
+            "propensity_score",
+            "0.0",
+            "is 0.0; expected the chance of what was shown, above 0 and at most 1 .1 rows are so",
+        ),
+        ("propensity_score", "", "propensity_score of impression 7 is nan; expected the chance"),
+        ("click", "2", "click of impression 7 is 2; expected 0 or 1"),
+        ("position", "4", "position of impression 7 is 4; expected 1 to 3"),
+        ("item_id", "9", "item_id of impression 7 is 9; expected an item from 0 to 3"),
+    ],
+)
+def test_an_impression_that_cannot_be_is_named(data: Path, tmp_path: Path, column: str, value: str, told: str) -> None:
+    folder = tmp_path / "random" / "men"
+    shutil.copytree(data / "random" / "men", folder)
+    head, *rows = gzip.decompress((folder / "men.csv.gz").read_bytes()).decode().splitlines()
+    at = next(i for i, row in enumerate(rows) if row.startswith("7,"))
+    cells = rows[at].split(",")
+    cells[head.split(",").index(column)] = value
+    rows[at] = ",".join(cells)
+    (folder / "men.csv.gz").write_bytes(gzip.compress("\n".join([head, *rows]).encode()))
+    with pytest.raises(NoDataError, match=told):
         read_impressions(tmp_path, "random", "men")
 
 
