@@ -152,6 +152,7 @@ class Columns:
     SPEND_CENTS: Final = "spend_cents"
     LIFT_CONVERSION: Final = "lift_conversion"
     LIFT_SPEND_CENTS: Final = "lift_spend_cents"
+    LIFT_SPEND_SE_CENTS: Final = "lift_spend_se_cents"
     EXPECTED_PROFIT_CENTS: Final = "expected_profit_cents"
     RANK: Final = "rank"
     FACTOR: Final = "factor"

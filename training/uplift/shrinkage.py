@@ -2,8 +2,8 @@
 
     effect of strategy s in segment g = attributes(s) . beta + deviation of s + deviation of (s, g)
 
-A random-effects model (Efron and Morris 1975; Gelman and Hill 2007, chapter 12): deviations and beta are normal, their
-variances are told by the data. A strategy never tried has the effect of its attributes (offer depth, channel, window are
+A random-effects model (Efron and Morris 1975; Gelman and Hill 2007, chapter 12): deviations and the slopes beta are normal,
+their variances are told by the data. A strategy never tried has the effect of its attributes (offer depth, channel, window are
 numbers, not labels), and an interval as wide as strategies with the same attributes differ. Variances are not fixed at
 their best guess, which makes intervals too narrow where strategies are few, but averaged over a grid by how likely they
 make what was seen (Rubin 1981, section 4).
@@ -16,9 +16,13 @@ import numpy as np
 
 from pipelines.core.errors import TrainingError
 
-_PRIOR_SCALE: Final = 10.0  # of beta, in spreads of the raw effects: wide, but proper
+_PRIOR_SCALE: Final = 10.0  # of the mean effect, in spreads of the raw effects: wide, but proper
+_SLOPES: Final = np.array([0.3, 1.0, 3.0])  # standard deviations of the attributes' effects tried, in spreads
 _GRID: Final = np.array([0.0, 0.2, 0.5, 0.9, 1.5, 2.5])  # standard deviations tried, in spreads
 _USUAL: Final = 5.0
+_PART: Final = (
+    0.15  # of the usual rate of events: what effects on rates differ by at most, times the standard deviations tried
+)
 _Z: Final = 1.959963984540054
 
 
@@ -31,6 +35,7 @@ class Cells:
     effect: np.ndarray  # (c,) treated minus control, in the unit of the outcome
     variance: np.ndarray  # (c,) of its own noise, above 0
     common: np.ndarray  # (c,) of the noise it shares with all cells of its segment: they have one control
+    most_spread: float = np.inf  # that effects are thought to differ by, where noise hides by how much they do
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,9 @@ class Shrunken:
 def rate_cells(treated: np.ndarray, n_treated: np.ndarray, control: np.ndarray, n_control: np.ndarray) -> Cells:
     """Cells from events among customers: (S, G) for each strategy, (G,) for the control of each segment.
 
-    Cells without treated customers are left out. The noise of a rate is told from its own events together with _USUAL
-    events at the rate of all: with few, the noise would else be smallest just where chance gave no event.
+    Cells without treated customers are left out. The noise of a cell is told from the events of all treated of its segment,
+    together with _USUAL events at the rate of all: told from its own, it would be smallest just where chance gave no event,
+    and such cells would count most.
     """
     treated, n_treated = np.asarray(treated, dtype=np.float64), np.asarray(n_treated, dtype=np.float64)
     control, n_control = np.asarray(control, dtype=np.float64), np.asarray(n_control, dtype=np.float64)
@@ -67,11 +73,12 @@ def rate_cells(treated: np.ndarray, n_treated: np.ndarray, control: np.ndarray, 
     usual = (treated.sum() + control.sum() + 0.5) / (n_treated.sum() + n_control.sum() + 1)
     told = n_treated > 0
     count = np.maximum(n_treated, 1)
-    smooth = (treated + _USUAL) / (count + _USUAL / usual)
+    smooth = (treated.sum(axis=0) + _USUAL) / (n_treated.sum(axis=0) + _USUAL / usual)
     smooth_control = (control + _USUAL) / (n_control + _USUAL / usual)
     variance, of_control = smooth * (1 - smooth) / count, smooth_control * (1 - smooth_control) / n_control
     strategy, segment = np.nonzero(told)
-    return Cells(strategy, segment, (treated / count - control / n_control)[told], variance[told], of_control[segment])
+    effect = (treated / count - control / n_control)[told]
+    return Cells(strategy, segment, effect, variance[told], of_control[segment], _PART * usual)
 
 
 def shrink(cells: Cells, attributes: np.ndarray, n_segments: int) -> Shrunken:
@@ -82,16 +89,18 @@ def shrink(cells: Cells, attributes: np.ndarray, n_segments: int) -> Shrunken:
     attributes = np.asarray(attributes, dtype=np.float64)
     _check(cells, attributes, n_segments)
     n_strategies = len(attributes)
-    design = np.column_stack([np.ones(n_strategies), _standardised(attributes)])
+    design = _standardised(attributes)
     spread = _spread(cells)
     strategy, segment = (at.ravel() for at in np.indices((n_strategies, n_segments)))
-    attribute = (_PRIOR_SCALE * spread) ** 2 * (design @ design.T)[np.ix_(strategy, strategy)]
+    attribute = spread**2 * (design @ design.T)[np.ix_(strategy, strategy)]
+    of_all = (_PRIOR_SCALE * spread) ** 2
     same = strategy[:, None] == strategy
     cell = same & (segment[:, None] == segment)
     told = cells.strategy * n_segments + cells.segment
     noise = np.diag(cells.variance) + cells.common * (cells.segment[:, None] == cells.segment)
     parts = [
-        _posterior(attribute + between**2 * same + within**2 * cell, told, cells.effect, noise)
+        _posterior(of_all + slope**2 * attribute + between**2 * same + within**2 * cell, told, cells.effect, noise)
+        for slope in _SLOPES
         for between in _GRID * spread
         for within in _GRID * spread
     ]
@@ -122,7 +131,7 @@ def _spread(cells: Cells) -> float:
     share = (1 / noise_of) / (1 / noise_of).sum()
     noise = float(1 / (1 / noise_of).mean())
     beyond = float(share @ cells.effect**2) - noise
-    return float(np.sqrt(max(beyond, 0.05 * noise)))
+    return min(float(np.sqrt(max(beyond, 0.05 * noise))), cells.most_spread)
 
 
 def _standardised(attributes: np.ndarray) -> np.ndarray:
