@@ -32,6 +32,7 @@ from pipelines.strategy.experiments import arm_names
 from pipelines.strategy.exploit import Exploited, exploit, price_of
 from pipelines.strategy.explore import Decisions, explore
 from pipelines.strategy.placement import marginal_values
+from pipelines.strategy.reasons import telling_later
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +66,8 @@ class PlanResult:
     frequencies: list[dict[str, float]]  # what one message more is worth
     budget_curve: list[dict[str, Any]]  # budget_cents, profit_cents, price of one more cent; empty: no model
     by_lot: int  # customers decided by lot, those who got nothing included
-    # name, version, expected_profit_cents, gap, explore_percent, prices and misses of limits; None: all by lot
+    # name, version, expected_profit_cents, gap, explore_percent, prices and misses of limits, with a policy later_cents of
+    # the profit in later nights; None: all by lot
     model: dict[str, Any] | None
 
     @property
@@ -116,8 +118,13 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
             raise InfeasibleError(f"shop {shop.shop}, {night}: {error}") from error
     decisions = chosen.decisions if chosen else explore(customers, strategy, night)
     is_lot, lot_chance = ~decisions.is_holdout, decisions.propensity
-    if chosen:
+    lot_expected = np.full(len(keys), np.nan)
+    if scores and chosen:
         is_lot, lot_chance = chosen.is_lot, chosen.lot_chance
+        lot_expected = scores.of_lots(np.flatnonzero(is_lot), chosen.posed.given)
+        if scores.later_cents is not None:
+            is_chosen = ~is_lot & ~decisions.is_holdout & (decisions.n_allowed > 0)
+            decisions = telling_later(decisions, is_chosen, scores.later_of(decisions.strategy))
     if not scores or scores.model_version == NO_VERSION:
         who = "the baseline scored: " if scores else ""
         texts = (f"no champion: {who}{text}" if text.startswith("exp") else text for text in decisions.why_texts)
@@ -126,7 +133,7 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
     folder.mkdir(parents=True, exist_ok=True)
     lot_chance = np.where(is_lot & (decisions.n_allowed > 0), lot_chance, np.nan)
     hours = send_hours(night, store, keys, segment_ids, decisions, is_lot, strategy)
-    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, hours, strategy)
+    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, lot_expected, hours, strategy)
     pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
     return _summary(decisions, strategy, pace, scores, chosen, hours)
 
@@ -213,6 +220,7 @@ def _rows(
     decisions: Decisions,
     scores: Scores | None,
     lot_chance: np.ndarray,
+    lot_expected: np.ndarray,
     hours: SendHours,
     strategy: Strategy,
 ) -> "pa.Table":
@@ -245,6 +253,7 @@ def _rows(
         C.LOT_NOTHING_PROPENSITY: pa.array(
             np.where(np.isnan(lot_chance), np.nan, decisions.lot_nothing), from_pandas=True
         ),
+        C.LOT_EXPECTED_CENTS: pa.array(lot_expected, from_pandas=True),
         C.EXPERIMENT_ARMS: pa.array(arm_names(keys.to_pylist(), decisions.is_holdout, strategy), pa.string()),
         C.N_ALLOWED: decisions.n_allowed,
         C.RUNNER_UP_STRATEGY_ID: chosen(names, NOTHING, decisions.runner_up),
@@ -289,6 +298,8 @@ def _summary(
             "prices": price_of(chosen.posed, chosen.prices),
             "missing": chosen.missing,
         }
+        if scores.later_cents is not None:
+            model["later_cents"] = round(float(scores.later_of(decisions.strategy).sum()), 2)
         points = budget_curve(chosen.posed, strategy, chosen.cuts)
         curve = [asdict(point) for point in points]
         per_candidate = np.array([candidate.frequency for candidate in decisions.candidates])

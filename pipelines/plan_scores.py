@@ -1,5 +1,6 @@
 """What the champion expects of each strategy, read from strategy_scores and turned into profit for the plan stage.
 
+Where a policy over time is champion, its scores say what a message brings or costs in later nights too, and that counts.
 A message that does not arrive costs and earns nothing, and a channel may fail from one night to the next, long before a model
 learns of it. So each channel's profits count as far as its messages have arrived of late.
 """
@@ -16,6 +17,7 @@ from pipelines.core.shop import Strategy
 from pipelines.core.storage import Store, window
 from pipelines.strategy.candidates import candidates
 from pipelines.strategy.exploit import kept_share, profit_lift
+from pipelines.strategy.explore import Setting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,10 +36,30 @@ _NUMBERS = (C.SPEND_CENTS, C.LIFT_SPEND_CENTS, C.P_COMPLAINT)
 class Scores:
     """Expected profit of each customer (n) under each candidate (s)."""
 
-    profit_cents: np.ndarray  # (n, s) float32, over sending nothing; NaN: not scored
+    profit_cents: np.ndarray  # (n, s) float32, over sending nothing, later nights included; NaN: not scored
+    later_cents: np.ndarray | None  # (n, s) float32, of it in later nights; None: no policy thinks of them
     sd_cents: np.ndarray | None  # (n, s) float32, its standard error; None: the scores tell none, or nobody asks
     model_name: str
     model_version: str
+
+    def later_of(self, strategy: np.ndarray) -> np.ndarray:
+        """(n,) cents of later nights in the profit of each customer's candidate, 0 for nothing, -1."""
+        if self.later_cents is None:
+            return np.zeros(len(strategy))
+        later = self.later_cents[np.arange(len(strategy)), strategy]
+        return np.where(strategy >= 0, np.nan_to_num(later), 0.0)
+
+    def of_lots(self, rows: np.ndarray, given: Setting) -> np.ndarray:
+        """(n,) cents: tonight's profit of what a lot may send each of the customers `rows`, on average; NaN for others."""
+        found = np.full(len(self.profit_cents), np.nan)
+        profit = self.profit_cents[rows].astype(np.float64)
+        if self.later_cents is not None:
+            profit -= np.nan_to_num(self.later_cents[rows])
+        may = given.may_get(rows) & np.isfinite(profit)
+        n_scored = may.sum(axis=1)
+        total = np.where(may, profit, 0.0).sum(axis=1)
+        found[rows] = np.divide(total, n_scored, out=np.full(len(rows), np.nan), where=n_scored > 0)
+        return found
 
 
 def read_scores(
@@ -61,11 +83,13 @@ def read_scores(
     arrives = np.array([reached[candidate.channel] for candidate in found])
     profit = np.full((len(keys), len(found)), np.nan, dtype=np.float32)
     sd = None if strategy.uncertainty.rule == "mean" else np.full_like(profit, np.nan)
+    later = None
     models: dict[str, set[str]] = {C.MODEL_NAME: set(), C.MODEL_VERSION: set()}
     for file in files:
         parts = pq.ParquetFile(file, read_dictionary=list(_TEXTS))
         error = [_ERROR] if sd is not None and _ERROR in parts.schema_arrow.names else []
-        for batch in parts.iter_batches(_BATCH_ROWS, columns=[*_TEXTS, *_NUMBERS, *error]):
+        long_run = [C.LONG_RUN_CENTS] if C.LONG_RUN_CENTS in parts.schema_arrow.names else []  # not in older scores
+        for batch in parts.iter_batches(_BATCH_ROWS, columns=[*_TEXTS, *_NUMBERS, *error, *long_run]):
             user, candidate = _places(batch[C.USER_KEY], keys), _places(batch[C.STRATEGY_ID], ids)
             known = np.flatnonzero((user >= 0) & (candidate >= 0))
             user, candidate = user[known], candidate[known]
@@ -73,6 +97,11 @@ def read_scores(
             delivered = profit_lift(
                 spend, lift, p_complaint, margin_percent[user], discount[candidate], 0.0, strategy.complaint_cost_cents
             )
+            if long_run and batch[C.LONG_RUN_CENTS].null_count < len(batch):
+                beyond = np.nan_to_num(batch[C.LONG_RUN_CENTS].to_numpy(zero_copy_only=False)[known])
+                delivered = delivered + beyond
+                later = np.zeros_like(profit) if later is None else later
+                later[user, candidate] = arrives[candidate] * beyond
             profit[user, candidate] = arrives[candidate] * delivered - message_cost[candidate]
             if sd is not None and error:
                 kept = arrives[candidate] * kept_share(margin_percent[user], discount[candidate])
@@ -85,7 +114,7 @@ def read_scores(
             f"shop {store.shop}, {night}: {TABLE} holds scores of several models, {told}; score the night again"
         )
     name, version = (seen[0] if seen else "" for seen in told)
-    return Scores(profit, None if sd is None or np.isnan(sd).all() else sd, name, version)
+    return Scores(profit, later, None if sd is None or np.isnan(sd).all() else sd, name, version)
 
 
 def reach(night: date, store: Store, strategy: Strategy) -> dict[str, float]:

@@ -18,6 +18,7 @@ from pipelines.core.registry import CHALLENGER, CHAMPION, LINEAGE_FILE, MAX_TEXT
 from pipelines.core.shop import Models
 from pipelines.core.storage import ABSENT, Store
 from pipelines.core.tables import TABLES
+from pipelines.judged_policies import keep
 from pipelines.launch import launch
 from pipelines.stage import Context
 from pipelines.strategy.judgement import (
@@ -72,7 +73,7 @@ def promote(task: str, night: date, context: Context, version: str | None = None
         return _told(challenger, champion)
 
     findings = _before_judging(challenger, champion, night, context)
-    card = challenger.description.partition(_VERDICT_HEADING)[0]
+    card, found = challenger.description.partition(_VERDICT_HEADING)[0], {}
     if all(finding.passed for finding in findings):
         context.progress(f"judging {challenger} against {champion}")
         found = _judge(task, challenger, champion, context)
@@ -83,6 +84,11 @@ def promote(task: str, night: date, context: Context, version: str | None = None
     failed = [finding for finding in findings if not finding.passed]
     is_waiting = [finding.check for finding in failed] == [WAITING]
     verdict = WAITING if is_waiting else KEPT if failed else PROMOTED
+    if "off_policy" in found:
+        judged = challenger.judged_nights
+        told = {"night": night.isoformat(), "first": min(judged).isoformat(), "last": max(judged).isoformat()}
+        versions = {"challenger": str(challenger), "champion": str(champion)}
+        keep(told | {"verdict": verdict, "versions": versions} | found["off_policy"], night, context.store)
     return _decide(task, verdict, findings, card, challenger, champion, night, registry)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COVARIATES: Final = (C.REVENUE_CENTS, C.N_PURCHASES, C.N_CARTS, C.N_ACTIVE_NIGHTS)
 _PLAN: Final = (
     C.USER_KEY, C.SEGMENT_ID, C.STRATEGY_ID, C.OFFER, C.CHANNEL, C.IS_HOLDOUT, C.N_ALLOWED, C.LOT_PROPENSITY,
-    C.LOT_NOTHING_PROPENSITY, C.EXPERIMENT_ARMS,
+    C.LOT_NOTHING_PROPENSITY, C.LOT_EXPECTED_CENTS, C.EXPERIMENT_ARMS,
 )  # fmt: skip
 
 
@@ -37,6 +37,7 @@ class Planned:
     n_allowed: np.ndarray  # (r,) int64
     lot_propensity: np.ndarray  # (r,) float64, NaN where no lot was drawn, or none is told
     lot_nothing: np.ndarray  # (r,) float64
+    lot_expected: np.ndarray  # (r,) float64 cents, NaN where no lot was drawn or no model had been asked
     arms: np.ndarray  # (r,) object, "experiment=arm;..."
     explore_share: float | None  # of a night on which a model chose; None: all drew lots
 
@@ -94,6 +95,7 @@ def read_plan(night: date, store: Store, keys: "pa.Array", anomalies: Anomalies)
         n_allowed=n_allowed,
         lot_propensity=propensity,
         lot_nothing=nothing,
+        lot_expected=floats(C.LOT_EXPECTED_CENTS),
         arms=texts(C.EXPERIMENT_ARMS),
         explore_share=None if share is None else float(share) / 100,
     )

@@ -16,6 +16,7 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, file_hash, storage_error, window
 from pipelines.core.tables import TABLES
+from pipelines.judged_policies import last_kept
 from pipelines.readout import inputs_of
 from pipelines.report_audience import MEASURED_NIGHTS
 from pipelines.report_models import closed_loop_file
@@ -24,7 +25,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-PARTS = (TEMPLATE, *(TEMPLATE.with_name(f"report_{part}.html.j2") for part in ("decisions", "market")))
+PARTS = (TEMPLATE, *(TEMPLATE.with_name(f"report_{part}.html.j2") for part in ("decisions", "market", "policies")))
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "JP¥", "INR": "₹"}
 _WORDS = {
@@ -150,6 +151,9 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     played = closed_loop_file(store)
     if shop.simulator and played.exists():
         inputs["evaluations/closed_loop"] = file_hash(played)
+    compared = last_kept(night, store)
+    if compared:
+        inputs[f"evaluations/policies/{compared.stem}"] = file_hash(compared)
     return inputs | inputs_of(night, shop, store)
 
 

@@ -100,6 +100,30 @@ def curve(points: Sequence[tuple[float, float]], here: tuple[float, float], labe
     )
 
 
+def gain(
+    shares: Sequence[float], values: Sequence[float], low: Sequence[float], high: Sequence[float], label: str
+) -> Markup:
+    """What a growing share brings, from nothing at 0 to all at 1, within its band; dashed, what as many by lot bring."""
+    bottom, top = min([0.0, *low]), max([0.0, *high])
+    span = (top - bottom) or 1.0
+
+    def points(numbers: Sequence[float]) -> list[str]:
+        return [
+            f"{_n(100 * share)},{_n(96 - 92 * (number - bottom) / span)}"
+            for share, number in zip((0.0, *shares), (0.0, *numbers), strict=True)
+        ]
+
+    zero = _n(96 + 92 * bottom / span)
+    last = values[-1] if values else 0.0
+    marks = f'<polygon class="t-wash" points="{" ".join(points(low) + points(high)[::-1])}"/>'
+    marks += (
+        f'<polyline class="s-other" stroke-dasharray="4 3" points="{" ".join(points([s * last for s in shares]))}"/>'
+    )
+    marks += f'<polyline class="s-accent" points="{" ".join(points(values))}"/>'
+    drawn = f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">{marks}</svg>'
+    return _svg("area tall", label, f'<line class="s-axis" x1="0" x2="100%" y1="{zero}%" y2="{zero}%"/>' + drawn)
+
+
 def outlook(
     values: Sequence[float | None], coming: Sequence[float], low: Sequence[float], high: Sequence[float], label: str
 ) -> Markup:

@@ -45,6 +45,7 @@ def models(night: date, store: Store) -> dict[str, Any]:
     return {
         "model": told["model"],
         "why": scores.counts.get("why") if scores else None,
+        **({"policy": scores.counts["policy"]} if scores and "policy" in scores.counts else {}),
         "pairs": scores.rows if scores else 0,
         "by_lot": told["by_lot"],
         "by_score": told["rows"] - told["by_lot"] - told["holdout"],

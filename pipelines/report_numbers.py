@@ -21,6 +21,7 @@ from pipelines.report_audience import measured, plan, segments
 from pipelines.report_fairness import fairness
 from pipelines.report_market import coming, prices
 from pipelines.report_models import closed_loop, models
+from pipelines.report_policies import policies, uplift
 from pipelines.report_read import ranked, rows_by, share
 from pipelines.report_reasons import reasons
 from pipelines.trend import category_counts
@@ -43,6 +44,8 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "fairness": fairness(night, shop, store),
         "closed_loop": closed_loop(shop, store),
         "measured": measured(night, store),
+        "uplift": uplift(night, shop, store),
+        "policies": policies(night, store),
         "experiments": experiments(night, shop, store),
         "cost": cost(night, shop, store),
     }

@@ -2,10 +2,10 @@
 
 The champion is resolved once, and every row names it. Where there is none, or the registry does not answer, the task's
 baseline is fitted on the spot and scores; before `explore_nights` nights of campaigns there are no scores, and the plan
-explores.
+explores. Where the champion of task `policy` is one that thinks of later nights, its column says what they bring or cost.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 
 TABLE = "strategy_scores"
 TASK = "effect"
+POLICY, GREEDY = "policy", "greedy"  # the task, and the kind of its baseline: nothing thought of later nights
 INPUTS = ("user_profiles", "segments", "channel_response", "catalog")
+LOOKED_BACK_NIGHTS = 28  # of messages and answers, for a policy's states: as far as nights of rest can reach
 _MODEL = "model/"  # lineage of the model: "model/NAME/VERSION" -> digest of its files
 
 
@@ -51,14 +53,21 @@ def run(night: date, context: Context) -> StageResult:
     kept = None if context.force else store.manifest(TABLE, night)
     try:
         scorer = _champion(night, context) or _baseline(campaigns, context, "no champion: the baseline scores")
+        policy = _policy(night, context)
     except RegistryError as error:
         context.progress(f"the model registry failed: {error}")
         before = {name: digest for name, digest in kept.inputs.items() if name.startswith(_MODEL)} if kept else {}
+        if kept and POLICY in kept.counts:
+            before |= _looked_back(night, store)
         if kept and before and store.is_current(TABLE, night, inputs | before, config_hash):
             return _unchanged(kept, result)  # a registry that is down changes no plan made before
         scorer = _baseline(campaigns, context, "the model registry does not answer: the baseline scores")
+        policy = None
     result.counts = {"model": scorer.name, "version": scorer.version, "why": scorer.why}
     inputs |= scorer.inputs
+    if policy:
+        result.counts[POLICY] = f"{policy.name} version {policy.version}"
+        inputs |= policy.inputs
     if kept and store.is_current(TABLE, night, inputs, config_hash):
         return _unchanged(kept, result)
     with store.staging() as staging:
@@ -75,6 +84,7 @@ def run(night: date, context: Context) -> StageResult:
                     "name": scorer.name,
                     "version": scorer.version,
                 },
+                "policy": str(policy.folder) if policy else None,
                 "baseline_nights": [campaign.isoformat() for campaign in campaigns],
             },
             context.machine,
@@ -98,13 +108,24 @@ def campaign_nights(night: date, context: Context) -> list[date]:
     return found
 
 
-def _champion(night: date, context: Context) -> Scorer | None:
+def _champion(night: date, context: Context, task: str = TASK) -> Scorer | None:
     registry = Registry(context.shop.shop, context.store.root, context.machine.mlflow_uri)
-    champion = registry.champion(TASK, night)
-    if champion is None:
+    champion = registry.champion(task, night)
+    if champion is None or champion.kind == GREEDY:
         return None
     inputs = {f"{_MODEL}{champion.name}/{champion.version}": champion.content_sha256}
     return Scorer(champion.name, champion.version, registry.fetch(champion), inputs, "champion")
+
+
+def _policy(night: date, context: Context) -> Scorer | None:
+    """The policy that thinks of later nights, if one has beaten the optimum of a single night."""
+    found = _champion(night, context, POLICY) if POLICY in context.shop.models.tasks else None
+    return replace(found, inputs=found.inputs | _looked_back(night, context.store)) if found else None
+
+
+def _looked_back(night: date, store: Store) -> dict[str, str]:
+    nights = window(night, LOOKED_BACK_NIGHTS)
+    return store.inputs("deliveries", nights) | store.inputs("outcomes", nights)
 
 
 def _baseline(campaigns: list[date], context: Context, why: str) -> Scorer:

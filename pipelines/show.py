@@ -169,7 +169,8 @@ def what_if_tables(told: dict[str, Any], currency: str) -> list[Any]:
     for name in ("", *columns):
         plans.add_column(name, justify="right" if name else "left")
     plans.add_row("budget", *(money(one["budget_cents"]) for one in columns.values()))
-    plans.add_row("expected profit of the choices", *(money(one["profit_cents"]) for one in columns.values()))
+    profit = f"expected profit of the choices{', later nights counted' if told['counts_later_nights'] else ''}"
+    plans.add_row(profit, *(money(one["profit_cents"]) for one in columns.values()))
     plans.add_row("customers chosen", *(f"{one['customers']:,}" for one in columns.values()))
     for channel in told["as_configured"]["messages"]:
         plans.add_row(f"messages on {channel}", *(f"{one['messages'][channel]:,}" for one in columns.values()))

@@ -50,6 +50,7 @@ def what_if(night: date, changes: list[str], context: Context) -> dict[str, Any]
     value = value_of(scores.profit_cents, scores.sd_cents, strategy, night)
     tie = night_draws(customers.user_keys, strategy.seed, night, 4)[:, 3]
     told: dict[str, Any] = {"shop": shop.shop, "night": night.isoformat(), "what_if": changes}
+    told["counts_later_nights"] = scores.later_cents is not None
     for name, limits in (("as_configured", strategy), ("as_asked", asked)):
         posed = pose(customers, value, limits)
         cuts: list[Cut] = []

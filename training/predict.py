@@ -3,7 +3,8 @@
     python -m training.predict SPEC.json
 
 The spec is written by pipelines/score.py: `shop`, `root`, `night`, `out`, `engine`, `threads`; `model` {folder, name,
-version} of the champion, its folder null where there is none: then the task's baseline is fitted on `baseline_nights`.
+version} of the champion, its folder null where there is none: then the task's baseline is fitted on `baseline_nights`;
+`policy`, the folder of a policy that thinks of later nights, or null.
 Rows go to <out>/strategy_scores/part-*.parquet, the result {rows, model_name, model_version} to <out>/result.json.
 """
 
@@ -28,6 +29,8 @@ from pipelines.strategy.candidates import Candidate, candidates
 from training.job import run_job
 from training.task import Fitting
 from training.tasks.effect import TASK, EffectModel, profiles_of
+from training.tasks.policy_examples import states_of
+from training.tasks.policy_model import PolicyModel, load_policy
 
 TABLE = "strategy_scores"
 _RANGE = "range"  # of customers, by key: what one task scores and writes
@@ -38,11 +41,17 @@ SCHEMA = pa.schema(
 
 
 def score_blocks(
-    model: EffectModel, strategies: Sequence[Candidate], name: str, version: str, batches: Iterable[pa.RecordBatch]
+    model: EffectModel,
+    strategies: Sequence[Candidate],
+    name: str,
+    version: str,
+    batches: Iterable[pa.RecordBatch],
+    policy: PolicyModel | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Profiles in, one row per customer and strategy out: n rows become n x S, in the order of both.
 
-    The same function runs in a loop on one machine and inside Spark's mapInArrow.
+    With a policy the profiles are its states (policy_examples.states_of). The same function runs in a loop on one
+    machine and inside Spark's mapInArrow.
     """
     ids = pa.array([candidate.strategy_id for candidate in strategies])
     for batch in batches:
@@ -50,12 +59,15 @@ def score_blocks(
             block = pa.Table.from_batches([batch.slice(start, BLOCK)])
             n = block.num_rows
             scores = model.score_grid(block, strategies)
+            if policy:
+                scores |= {C.LONG_RUN_CENTS: policy.long_run(block, strategies)}
             keys = block[C.USER_KEY].combine_chunks()
             columns: dict[str, Any] = {
                 C.USER_KEY: keys.take(pa.array(np.repeat(np.arange(n), len(ids)))),
                 C.STRATEGY_ID: ids.take(pa.array(np.tile(np.arange(len(ids)), n))),
                 C.MODEL_NAME: pa.repeat(name, n * len(ids)),
                 C.MODEL_VERSION: pa.repeat(version, n * len(ids)),
+                C.LONG_RUN_CENTS: pa.nulls(n * len(ids), pa.float64()),
                 **{column: values.ravel() for column, values in scores.items()},
             }
             arrays = [pa.array(columns[field.name]).cast(field.type) for field in SCHEMA]
@@ -69,13 +81,14 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     name, version = spec["model"]["name"], spec["model"]["version"]
     model = scorer(spec, shop, store)
     strategies = sorted(candidates(shop.strategy), key=lambda candidate: candidate.strategy_id)
-    profiles = profiles_of(shop, store, night)
+    policy = load_policy(Path(spec["policy"])) if spec["policy"] else None
+    profiles = states_of(shop, store, night) if policy else profiles_of(shop, store, night)
     folder = Path(spec["out"]) / TABLE
     folder.mkdir(parents=True, exist_ok=True)
     if spec["engine"]["name"] == "spark":
-        rows = _on_spark(spec["engine"], model, strategies, name, version, profiles, folder)
+        rows = _on_spark(spec["engine"], model, strategies, name, version, profiles, policy, folder)
     else:
-        rows = _write(score_blocks(model, strategies, name, version, profiles.to_batches(BLOCK)), folder)
+        rows = _write(score_blocks(model, strategies, name, version, profiles.to_batches(BLOCK), policy), folder)
     return {"rows": rows, "model_name": name, "model_version": version}
 
 
@@ -103,6 +116,7 @@ def _on_spark(
     name: str,
     version: str,
     profiles: pa.Table,
+    policy: PolicyModel | None,
     folder: Path,
 ) -> int:
     """The same function in mapInArrow; each task writes its own range of customers."""
@@ -116,7 +130,7 @@ def _on_spark(
         frame = session.createDataFrame(profiles.append_column(_RANGE, ranges)).repartitionById(n_files, _RANGE)
         types = ", ".join(f"{column} {kind}" for column, kind in TABLES[TABLE].columns.items())
         scored = frame.drop(_RANGE).mapInArrow(
-            lambda batches: score_blocks(model, strategies, name, version, batches), types
+            lambda batches: score_blocks(model, strategies, name, version, batches, policy), types
         )
         parts = folder / "spark"
         scored.sortWithinPartitions(C.USER_KEY, C.STRATEGY_ID).write.parquet(str(parts))

@@ -359,6 +359,7 @@ _ALL = [
             C.P_COMPLAINT: DOUBLE,
             C.LIFT_CONVERSION: DOUBLE,  # over sending nothing
             C.LIFT_SPEND_CENTS: DOUBLE,
+            C.LONG_RUN_CENTS: DOUBLE,  # profit of later nights that it brings or costs; null without a policy that knows
             C.MODEL_NAME: STRING,
             C.MODEL_VERSION: STRING,
         },
@@ -435,6 +436,7 @@ _ALL = [
             C.PROPENSITY: DOUBLE,
             C.LOT_PROPENSITY: DOUBLE,  # had all drawn lots; null where no lot was drawn, or a model chose
             C.LOT_NOTHING_PROPENSITY: DOUBLE,  # that the same lot gives nothing
+            C.LOT_EXPECTED_CENTS: DOUBLE,  # profit that the champion expects of what the lot may send, on average
             C.EXPERIMENT_ARMS: STRING,  # "experiment=arm", ";" between several; "" without any, and for the holdout
             C.N_ALLOWED: BIGINT,
             C.RUNNER_UP_STRATEGY_ID: STRING,

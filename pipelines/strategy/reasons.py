@@ -1,5 +1,8 @@
 """What stood between each customer and what would earn most with it alone, and the reason in words, of chosen rows."""
 
+from dataclasses import replace
+from typing import Final
+
 import numpy as np
 
 from pipelines.strategy.constraints import RULES
@@ -8,6 +11,7 @@ from pipelines.strategy.knapsack import Choice, Problem
 
 NO_PROFIT = "no_profit"  # binding constraint where nothing allowed earns more than it costs
 _BLOCK = 1 << 16
+_TOLD_LATER: Final = 0.1  # share of the expected profit that later nights are, for a reason to say so
 
 
 def bound_by(
@@ -125,3 +129,22 @@ def _reason(is_sent: bool, constraint: str, n_allowed: int, expected: float, los
         does = does if kind in ("budget", "capacity") else "asks for this"
         return f"{told}; {lost:.1f} more were possible{judged}, but {limit} {does}"
     return f"{told}, the most of {n_allowed} allowed strategies{judged}"
+
+
+def telling_later(found: Decisions, is_chosen: np.ndarray, later_cents: np.ndarray) -> Decisions:
+    """The decisions, whose reasons say what of the profit lies in later nights, where that is much of it, and, where nothing
+    is sent, that later nights were counted. `later_cents` (n,) of `expected_profit_cents`; `is_chosen` (n,): not by lot."""
+    later = np.round(later_cents, 1)
+    is_told = is_chosen & (np.abs(later) >= np.maximum(0.1, _TOLD_LATER * np.abs(found.expected_profit_cents)))
+    is_nothing = is_chosen & (found.strategy < 0)
+    facts = np.stack([found.why, np.where(is_told, later, 0.0), is_nothing], axis=1)
+    kinds, first, why = np.unique(facts, axis=0, return_index=True, return_inverse=True)
+    texts = []
+    for row, (_, cents, nothing) in zip(first.tolist(), kinds.tolist(), strict=True):
+        text = found.why_texts[found.why[row]]
+        if nothing:
+            text += "; later nights counted"
+        elif cents:
+            text += f"; {abs(cents):.1f} cents {'more' if cents > 0 else 'less'} of it by what follows in later nights"
+        texts.append(text)
+    return replace(found, why=why.reshape(-1).astype(np.int64), why_texts=tuple(texts))

@@ -52,6 +52,7 @@ GOOD: dict[str, Any] = {
     C.MODEL_NAME: lambda i: "" if i % 3 == 1 else "demo-effect",
     C.LOT_PROPENSITY: lambda i: None if i % 3 == 0 else 0.25,
     C.LOT_NOTHING_PROPENSITY: lambda i: 0.5,
+    C.LOT_EXPECTED_CENTS: lambda i: 2.5 if i % 3 == 2 else None,
     C.EXPERIMENT_ARMS: lambda i: "" if i % 3 == 0 else "words=warm",
     C.EXPERIMENT: lambda i: f"experiment {i}",
     C.ROLE: lambda i: ("primary", "secondary", "guardrail")[i % 3],

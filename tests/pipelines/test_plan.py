@@ -78,7 +78,7 @@ def test_the_file_has_the_declared_columns_types_and_order(store: Store, tmp_pat
     assert table.schema.names == list(declared)
     assert table[C.USER_KEY].to_pylist() == KEYS
     assert {name for name in declared if table[name].null_count} == {
-        C.EXPECTED_PROFIT_CENTS,  # nobody scored
+        *(C.EXPECTED_PROFIT_CENTS, C.LOT_EXPECTED_CENTS),  # nobody scored
         *(C.LOT_PROPENSITY, C.LOT_NOTHING_PROPENSITY),  # the holdout draws no lot
     }
 
@@ -207,8 +207,15 @@ STRATEGIES = [candidate.strategy_id for candidate in candidates(DEMO.strategy)]
 WARM, PLAIN = "email.none.evening.x1.warm", "email.none.evening.x1.plain"
 
 
-def score(store: Store, lift: dict[str, float], users: list[str] = KEYS, version: str = "3") -> None:
-    """Scores of all strategies: who is sent one spends 10.00 expected, `lift` of it (cents) because of it, else 0."""
+def score(
+    store: Store,
+    lift: dict[str, float],
+    users: list[str] = KEYS,
+    version: str = "3",
+    later: dict[str, float] | None = None,
+) -> None:
+    """Scores of all strategies: who is sent one spends 10.00 expected, `lift` of it (cents) because of it, else 0. `later`:
+    cents of later nights; None: scores of before there was such a column."""
     pairs = sorted((user, name) for user in users for name in STRATEGIES)
     zeros = [0.0] * len(pairs)
     rows: dict[str, list[Any]] = {
@@ -220,6 +227,8 @@ def score(store: Store, lift: dict[str, float], users: list[str] = KEYS, version
         C.MODEL_NAME: ["demo-effect"] * len(pairs),
         C.MODEL_VERSION: [version] * len(pairs),
     }
+    if later is not None:
+        rows[C.LONG_RUN_CENTS] = pa.array([later.get(name) for _, name in pairs], pa.float64())
     write(store, "strategy_scores", rows)
 
 
@@ -241,6 +250,51 @@ def test_with_scores_most_customers_get_what_earns_most_and_the_rows_name_the_mo
     assert result.model["expected_profit_cents"] == pytest.approx(sum(row[C.EXPECTED_PROFIT_CENTS] for row in rows))
     assert 0 <= result.model["gap"] < 1e-3
     json.dumps(result.counts)
+
+
+def test_a_lot_s_row_tells_what_was_expected_of_what_the_lot_might_send(store: Store, tmp_path: Path) -> None:
+    score(store, dict.fromkeys(STRATEGIES, 100.0))
+    history(store, **{C.USER_KEY: KEYS, C.CHANNEL: ["sms"] * N, C.IS_SUPPRESSED: [True] * N})
+    of = OPEN.model_copy(update={"strategy": OPEN.strategy.model_copy(update={"explore_percent": 20})})
+    _, rows = planned(store, of, tmp_path / "staging")
+    is_lot = [C.LOT_PROPENSITY in row and row[C.LOT_PROPENSITY] is not None for row in rows]
+    assert [row[C.LOT_EXPECTED_CENTS] is not None for row in rows] == is_lot
+    profit = [
+        1_000 * (1 - 0.7 / (1 - one.discount_percent / 100)) - 900 * 0.3 - one.message_cost_cents
+        for one in candidates(DEMO.strategy)
+        if one.channel != "sms"
+    ]
+    told = {round(row[C.LOT_EXPECTED_CENTS], 3) for row in rows if row[C.LOT_EXPECTED_CENTS] is not None}
+    assert told == {round(sum(profit) / len(profit), 3)}
+
+
+def test_what_later_nights_bring_or_cost_counts_and_is_told(store: Store, tmp_path: Path) -> None:
+    score(store, {WARM: 100, PLAIN: 90})
+    before = planned(store, OPEN, tmp_path / "before")
+    score(store, {WARM: 100, PLAIN: 90}, later={WARM: -8.0, PLAIN: -2.0})
+    result, rows = planned(store, OPEN, tmp_path / "later")
+    best = [row for row in rows if row[C.WHY].startswith("exploit")]
+    assert {row[C.STRATEGY_ID] for row in best} == {PLAIN}  # 27 - 1 - 2 = 24 beats 30 - 1 - 8 = 21
+    assert {row[C.EXPECTED_PROFIT_CENTS] for row in best} == {24.0}
+    assert result.model is not None
+    assert result.model["later_cents"] == -2.0 * len(best) - sum(
+        {WARM: 8.0, PLAIN: 2.0}.get(row[C.STRATEGY_ID], 0.0) for row in rows if not row[C.WHY].startswith("exploit")
+    )
+    assert not any("later nights" in row[C.WHY] for row in rows)  # 2 of 24 cents: little of it
+    score(store, {WARM: 100, PLAIN: 90}, later=dict.fromkeys(STRATEGIES, -26.0))
+    _, rows = planned(store, OPEN, tmp_path / "more")
+    told = {row[C.WHY].partition(";")[2] for row in rows if row[C.WHY].startswith("exploit")}
+    assert told == {" 26.0 cents less of it by what follows in later nights"}
+    score(store, {WARM: 100, PLAIN: 90}, later=dict.fromkeys(STRATEGIES, -40.0))
+    _, rows = planned(store, OPEN, tmp_path / "most")
+    nothing = {row[C.WHY] for row in rows if row[C.WHY].startswith("exploit")}
+    assert len(nothing) == 1
+    assert nothing.pop().endswith("expected to earn more than it costs; later nights counted")
+    score(store, {WARM: 100, PLAIN: 90}, later={})  # a column of nulls is no column
+    assert planned(store, OPEN, tmp_path / "nulls") == before
+    assert (tmp_path / "nulls/campaign_plan/part-00000.parquet").read_bytes() == (
+        tmp_path / "before/campaign_plan/part-00000.parquet"
+    ).read_bytes()
 
 
 def test_without_scores_all_is_drawn_by_lot_and_the_rows_say_why(store: Store, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pipelines.core.config import PROJECT
 from pipelines.core.errors import NoDataError, RegistryError, WrongUseError
 from pipelines.core.registry import CHAMPION, Registry, Version
 from pipelines.promote import Verdict, next_night, promote, rollback
+from pipelines.report_policies import policies
 from pipelines.stage import Context
 from pipelines.train import registry_of, train
 from tests import fake_task
@@ -152,6 +153,12 @@ def test_a_policy_that_earns_clearly_less_by_the_logs_is_not_promoted(
     assert failed(found) == ([] if verdict == "promoted" else ["off_policy"])
     assert any("off_policy: " in reason and told in reason for reason in found.reasons)
     assert registry_of(context(root)).get(TASK, found.version).tags["check_off_policy"]
+    kept = policies(LAST, context(root).store)
+    assert (kept["verdict"], kept["rows"], kept["first"], kept["last"]) == (verdict, 900, "2026-03-06", "2026-03-07")
+    assert [(row["name"], row["low"]) for row in kept["policies"]] == [
+        ("the challenger, fake-value version 2", low),
+        ("who served, fake-value version 1", 8.0),
+    ]
 
 
 def test_a_model_learnt_from_data_that_failed_its_audit_is_refused(root: Path) -> None:

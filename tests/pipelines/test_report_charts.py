@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.report import count, day, money, path, percent, points, signed, size, words
 from pipelines.report_audience import difference, proportion
-from pipelines.report_charts import bar, columns, curve, diverging, interval, line, stacked
+from pipelines.report_charts import bar, columns, curve, diverging, gain, interval, line, stacked
 
 CHARTS = {
     "bar": bar(1, 4, "a quarter"),
@@ -20,6 +20,8 @@ CHARTS = {
     "interval across zero": interval(-0.1, 0.0, 0.1, (-0.2, 0.2), "a difference"),
     "curve": curve([(0, 0), (2, 5), (4, 7)], (2, 5), "profit against budget"),
     "curve of nothing": curve([], (0, 0), "empty"),
+    "gain": gain([0.5, 1], [3, 2], [-1, -4], [7, 8], "profit of a growing share"),
+    "gain of nothing": gain([], [], [], [], "empty"),
     "line": line([1, None, 3, 2], "with a gap"),
     "line of nothing": line([], "empty"),
     "line of one": line([5], "one night"),
@@ -47,6 +49,13 @@ def test_bars_are_as_wide_as_their_share_and_small_is_not_nothing() -> None:
 
 def test_a_gap_in_a_line_is_not_drawn_over() -> None:
     assert line([1, 2, None, 3, 4], "x").count("<polyline") == 2
+
+
+def test_a_curve_of_gains_starts_at_nothing_and_as_many_by_lot_end_where_it_ends() -> None:
+    chart = gain([0.5, 1], [3.0, 2.0], [0.0, 0.0], [4.0, 4.0], "x")
+    lot, own = re.findall(r'<polyline class="s-\w+"[^>]* points="([^"]+)"', chart)
+    assert own == "0,96 50,27 100,50"  # 4 is at 4 and 0 at 96 from the top
+    assert lot == "0,96 50,73 100,50"
 
 
 def test_labels_are_escaped() -> None:

@@ -109,6 +109,13 @@ def test_models_tells_who_scored_and_what_is_expected_of_those_chosen_by_score(s
     }
 
 
+def test_models_names_the_policy_that_thinks_of_later_nights(store: Store) -> None:
+    with_plan(store, {**COUNTS, "model": {**MODEL, "later_cents": -3.5}})
+    publish(store, "strategy_scores", {C.USER_KEY: ["u"] * 8}, {"why": "champion", "policy": "m-policy version 2"})
+    found = models(NIGHT, store)
+    assert (found["policy"], found["model"]["later_cents"]) == ("m-policy version 2", -3.5)
+
+
 def test_without_scores_models_says_that_all_was_drawn_by_lot(store: Store) -> None:
     with_plan(store, {**COUNTS, "model": None, "by_lot": 4})
     found = models(NIGHT, store)

@@ -4,7 +4,8 @@ A model's policy gives each customer the strategy that it expects to earn most o
 where none earns more than it costs; budget, capacity and what single customers may not get are left out, for both alike.
 The log: who was planned what with which probability (campaign_plan), what was delivered, and the profit of the customer's
 night. Estimates are doubly robust (pipelines/strategy/off_policy.py) with the mean of both models' expectations as the
-reward model, so neither is favoured and none has seen a row.
+reward model, so neither is favoured and none has seen a row. Beside them stand, on the same rows and draws, what sending
+nothing would have earned, and what the rows earned for which a lot decided.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from training.task import Examples
 from training.tasks.effect_examples import COMPLAINED
 
 CHALLENGER, CHAMPION, DIFFERENCE = "challenger", "champion", "difference"
+BY_LOT, SEND_NOTHING = "by_lot", "send_nothing"
 
 
 class Scores(Protocol):
@@ -43,17 +45,18 @@ def compare_policies(
     """Profit per customer and night in cents of both policies, with intervals by resampling customers on the same draws.
 
     {rows, disagree: share of rows on which they differ, effective_rows: that tell them apart, and where there are rows
-    challenger, champion, difference: Interval.as_dict}. Rows without a choice are left out: the holdout, customers who may
-    not be written to, and what was not delivered as planned or without a plan, whose propensity nobody knows.
+    challenger, champion, difference, send_nothing and, where any were drawn, by_lot: Interval.as_dict}. Rows without a
+    choice are left out: the holdout, customers who may not be written to, and what was not delivered as planned or without
+    a plan, whose propensity nobody knows.
     """
     known = candidates(shop.strategy)
-    propensity = propensities(store, examples)
+    propensity, is_lot = propensities(store, examples)
     actions = pa.array([NOTHING, *(one.strategy_id for one in known)])
     action = pc.fill_null(pc.index_in(examples.rows[C.STRATEGY_ID], value_set=actions), -1).to_numpy()
     kept = np.flatnonzero((propensity > 0) & (propensity < 1) & (action >= 0))
     if not len(kept):
         return {"rows": 0, "disagree": 0.0, "effective_rows": 0.0}
-    examples, action, propensity = examples.take(kept), action[kept], propensity[kept]
+    examples, action, propensity, is_lot = examples.take(kept), action[kept], propensity[kept], is_lot[kept]
     expected = {
         name: profits(shop, model, examples.rows, known)
         for name, model in ((CHALLENGER, challenger), (CHAMPION, champion))
@@ -64,13 +67,17 @@ def compare_policies(
     logs = {
         name: Feedback(action, earned, propensity, greedy(profit, is_logged), q) for name, profit in expected.items()
     }
-    terms = {name: doubly_robust(log, usual_clip(len(log))) for name, log in logs.items()}
+    nothing = Feedback(action, earned, propensity, np.eye(q.shape[1])[np.zeros(len(q), dtype=np.int64)], q)
+    terms = {name: doubly_robust(log, usual_clip(len(log))) for name, log in (logs | {SEND_NOTHING: nothing}).items()}
     terms[DIFFERENCE] = terms[CHALLENGER] - terms[CHAMPION]
 
-    def mean_of(values: np.ndarray) -> Metric:
-        return lambda weight: weight @ values / weight.sum(axis=-1)
+    def mean_of(values: np.ndarray, rows: np.ndarray) -> Metric:
+        return lambda weight: (weight * rows) @ values / np.maximum((weight * rows).sum(axis=-1), 1e-300)
 
-    drawn = resampled({name: mean_of(values) for name, values in terms.items()}, examples.customer)
+    metrics = {name: mean_of(values, np.ones(len(q))) for name, values in terms.items()}
+    if is_lot.any():  # the lot's own rows: nothing to weigh
+        metrics[BY_LOT] = mean_of(earned, is_lot.astype(np.float64))
+    drawn = resampled(metrics, examples.customer)
     differ = (logs[CHALLENGER].policy != logs[CHAMPION].policy).any(axis=1)
     apart = np.abs(logs[CHALLENGER].weight - logs[CHAMPION].weight)
     squares = float((apart**2).sum())
@@ -82,14 +89,14 @@ def compare_policies(
     }
 
 
-def propensities(store: Store, examples: Examples) -> np.ndarray:
+def propensities(store: Store, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """(n,) probability with which the plan of the night before gave a customer what was delivered; NaN where nothing was
-    planned, something else was delivered, or nothing but this was possible."""
+    planned, something else was delivered, or nothing but this was possible. (n,) bool: a lot decided, not a model."""
     keys, strategy = examples.rows[C.USER_KEY], examples.rows[C.STRATEGY_ID]
-    found = np.full(len(examples), np.nan)
+    found, is_lot = np.full(len(examples), np.nan), np.zeros(len(examples), dtype=bool)
     for night in np.unique(examples.night):
         here = np.flatnonzero(examples.night == night)
-        columns = (C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT, C.N_ALLOWED)
+        columns = (C.USER_KEY, C.STRATEGY_ID, C.PROPENSITY, C.IS_HOLDOUT, C.N_ALLOWED, C.WHY)
         plan = read(store, "campaign_plan", [night.item() - timedelta(days=1)], *columns)
         if plan is None:
             continue
@@ -100,7 +107,9 @@ def propensities(store: Store, examples: Examples) -> np.ndarray:
         told = pc.fill_null(pc.and_(as_planned, has_choice), False).to_numpy(zero_copy_only=False)
         chance = pc.fill_null(mine[C.PROPENSITY], np.nan).to_numpy()
         found[here[told]] = chance[told]
-    return found
+        by_model = pc.fill_null(pc.match_substring(mine[C.WHY], "exploit: "), False)
+        is_lot[here[told]] = ~by_model.to_numpy(zero_copy_only=False)[told]
+    return found, is_lot
 
 
 def profits(shop: Shop, model: Scores, rows: pa.Table, known: list[Candidate]) -> np.ndarray:

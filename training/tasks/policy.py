@@ -8,7 +8,6 @@ fatigue, caps and rest that stand in the way of a better night, customers who le
 optimum, and whoever takes its place has to earn more by fitted Q evaluation on later nights.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import date
 from functools import partial
@@ -18,7 +17,6 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.errors import TrainingError
 from pipelines.core.settings import Settings
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
@@ -26,7 +24,7 @@ from training.task import Examples, Fitting, Measure, settings_of
 from training.tasks.effect_examples import CUSTOMER_NUMBERS, CUSTOMER_TEXTS, STRATEGY_COLUMNS
 from training.tasks.policy_examples import MESSAGE_COST, STATE, examples_of
 from training.tasks.policy_fit import fit_net, fit_trees, frame_of, memory_of
-from training.tasks.policy_model import Continuation, PolicyModel
+from training.tasks.policy_model import Continuation, PolicyModel, load_policy
 from training.tasks.policy_value import DISCOUNT, policy_value
 
 
@@ -89,15 +87,7 @@ class PolicyTask:
         return PolicyModel(frame, settings.discount, part)
 
     def load(self, folder: Path) -> PolicyModel:
-        try:
-            told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            if told["task"] != self.name:
-                raise ValueError(f"a model '{told['kind']}' of task '{told['task']}'")
-            return PolicyModel.load(folder, told)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{folder}: no readable policy ({type(error).__name__}: {error}); train it again"
-            ) from error
+        return load_policy(folder)
 
 
 TASK = PolicyTask()

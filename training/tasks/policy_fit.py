@@ -21,7 +21,8 @@ from training.tasks import effect
 from training.tasks.effect_examples import STRATEGY_COLUMNS, strategy_table
 from training.tasks.effect_linear import StrategyTerms
 from training.tasks.policy_examples import MESSAGE_COST, followers
-from training.tasks.policy_model import Continuation, Frame, Net, QNetwork, Trees
+from training.tasks.policy_model import Continuation, Frame, Trees
+from training.tasks.policy_net import Net, QNetwork
 
 _TREES: Final[dict[str, Any]] = {
     "objective": "l2", "learning_rate": 0.1, "num_leaves": 15, "min_data_in_leaf": 50, "lambda_l2": 10.0,

@@ -18,11 +18,9 @@ import lightgbm
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.errors import TrainingError
 from pipelines.strategy.candidates import Candidate
 from pipelines.strategy.exploit import profit_lift
 from training.boosting import load_booster, save_booster
@@ -34,6 +32,7 @@ from training.tasks.policy_examples import COMPLAINT_COST, MARGIN_PERCENT, RECEN
 
 PROFIT_CENTS: Final = "profit_cents"  # expected of one night, over sending nothing
 VALUE_CENTS: Final = "value_cents"  # the same over the nights to come
+GREEDY: Final = "greedy"  # the kind that thinks of no later night; pipelines/score.py knows it by this name
 CHOSEN: Final = "chosen_"  # prefix: the same columns, and the strategy's, of what the policy itself would send
 _MAX_DEVIATION: Final = 4.0
 _TONIGHT_ONLY: Final = (C.OFFER, C.SEND_WINDOW, C.CREATIVE_STYLE)
@@ -66,54 +65,6 @@ class Trees:
     @classmethod
     def load(cls, folder: Path, told: Mapping[str, Any]) -> "Trees":
         return cls(load_booster(folder / "continuation.txt"))
-
-
-class QNetwork(nn.Module):
-    """A small network of summary and terms; the first layer is added up, so that a grid costs no pairs there."""
-
-    def __init__(self, n_summary: int, n_terms: int, width: int) -> None:
-        super().__init__()
-        self.state = nn.Linear(n_summary, width)
-        self.action = nn.Linear(n_terms, width, bias=False)
-        self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, 1)
-        self.level = nn.Sequential(
-            nn.Linear(n_summary, width), nn.ReLU(), nn.Linear(width, 1)
-        )  # dueling: whatever is sent
-
-    def forward(self, summary: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
-        """(..., f) and (..., q), which broadcast, -> (...)."""
-        moved = self.out(torch.relu(self.hidden(torch.relu(self.state(summary) + self.action(psi)))))
-        return (moved + self.level(summary)).squeeze(-1)
-
-
-@dataclass(frozen=True)
-class Net:
-    """A Q-network's part beyond tonight, in units of `scale` cents."""
-
-    network: QNetwork
-    scale: float
-    kind: ClassVar[str] = "net"
-
-    def grid(self, summary: np.ndarray, psi: np.ndarray) -> np.ndarray:
-        with_nothing = torch.from_numpy(np.concatenate([psi, np.zeros((1, psi.shape[1]))]).astype(np.float32))
-        found = np.empty((len(summary), len(with_nothing)))
-        with torch.inference_mode():
-            for start in range(0, len(summary), 2_048):
-                block = torch.from_numpy(summary[start : start + 2_048].astype(np.float32))
-                found[start : start + 2_048] = self.network(block[:, None], with_nothing[None]).numpy()
-        return found * self.scale
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        save_file(dict(self.network.state_dict()), folder / "continuation.safetensors")
-        sizes = [self.network.state.in_features, self.network.action.in_features, self.network.hidden.in_features]
-        return {"sizes": sizes, "scale": self.scale}
-
-    @classmethod
-    def load(cls, folder: Path, told: Mapping[str, Any]) -> "Net":
-        network = QNetwork(*told["sizes"])
-        network.load_state_dict(load_file(folder / "continuation.safetensors"))
-        return cls(network.eval(), float(told["scale"]))
 
 
 @dataclass(frozen=True)
@@ -179,7 +130,7 @@ class PolicyModel:
 
     @property
     def kind(self) -> str:
-        return self.continuation.kind if self.continuation else "greedy"
+        return self.continuation.kind if self.continuation else GREEDY
 
     def score_grid(self, states: pa.Table, strategies: Sequence[Candidate]) -> dict[str, np.ndarray]:
         """PROFIT_CENTS and VALUE_CENTS of n customers (`states_of`) and s strategies, new ones too: (n, s) each."""
@@ -189,6 +140,11 @@ class PolicyModel:
         summary = self.frame.summary(states, profit, strategies)
         later = self.continuation.grid(summary, self.frame.traces(strategy_table(strategies)))
         return {PROFIT_CENTS: profit, VALUE_CENTS: profit + self.discount * (later[:, :-1] - later[:, -1:])}
+
+    def long_run(self, states: pa.Table, strategies: Sequence[Candidate]) -> np.ndarray:
+        """(n, s) cents that sending a strategy tonight brings in later nights, or costs there, over sending nothing."""
+        scores = self.score_grid(states, strategies)
+        return np.asarray(scores[VALUE_CENTS] - scores[PROFIT_CENTS])
 
     def choose(self, states: pa.Table) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Of the deck, what each customer gets if nobody else counts, (n,) -1 for nothing, and the scores."""
@@ -227,10 +183,32 @@ class PolicyModel:
             StrategyTerms(levels, tuple(told["terms"]["mean"])), tuple(Candidate(**one) for one in told["deck"]),
             tuple(told["mean"]), tuple(told["scale"]),
         )  # fmt: skip
-        kinds: dict[str, type[Trees] | type[Net]] = {one.kind: one for one in (Trees, Net)}
-        kind = told["kind"]
-        part = None if kind == "greedy" else kinds[kind].load(folder, told["continuation"])
-        return cls(frame, float(told["discount"]), part)
+        return cls(frame, float(told["discount"]), _load_continuation(folder, told["kind"], told["continuation"]))
+
+
+def load_policy(folder: Path) -> PolicyModel:
+    """A policy as it was saved. Raises TrainingError for a folder that holds none."""
+    try:
+        told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if told["task"] != "policy":
+            raise ValueError(f"a model '{told['kind']}' of task '{told['task']}'")
+        return PolicyModel.load(folder, told)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{folder}: no readable policy ({type(error).__name__}: {error}); train it again"
+        ) from error
+
+
+def _load_continuation(folder: Path, kind: str, told: Mapping[str, Any]) -> Continuation | None:
+    if kind == GREEDY:
+        return None
+    if kind == Trees.kind:
+        return Trees.load(folder, told)
+    from training.tasks.policy_net import Net  # only a network needs torch, which not every machine that scores has
+
+    if kind != Net.kind:
+        raise ValueError(f"an unknown kind of policy, '{kind}'")
+    return Net.load(folder, told)
 
 
 def numbers(rows: pa.Table, name: str, otherwise: float = 0.0) -> np.ndarray:

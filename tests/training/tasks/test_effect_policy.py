@@ -59,7 +59,7 @@ def night(folder: Path, n: int, paying: int, **changed: Any) -> tuple[Examples, 
     examples = Examples(rows, target, keys, np.full(n, ""), np.full(n, np.datetime64(NIGHT, "D")))
     plan = {
         C.USER_KEY: keys, C.STRATEGY_ID: ids, C.PROPENSITY: np.full(n, 1 / 3), C.IS_HOLDOUT: np.zeros(n, dtype=bool),
-        C.N_ALLOWED: np.full(n, 2),
+        C.N_ALLOWED: np.full(n, 2), C.WHY: ["explore: 1 of 3"] * n,
     }  # fmt: skip
     return examples, Plans(folder, plan | changed)
 
@@ -77,6 +77,24 @@ def test_the_model_that_knows_what_earns_is_worth_more(tmp_path: Path) -> None:
     verdict = judge_policy(turned)
     assert not verdict.passed
     assert (verdict.check, verdict.text.startswith("clearly below: at least ")) == ("off_policy", True)
+
+
+def test_sending_nothing_and_the_lots_stand_beside_both_models(tmp_path: Path) -> None:
+    examples, store = night(tmp_path, 1_200, paying=0)
+    found = compare_policies(SHOP, store, examples, Believes(0), Believes(1))
+    margin, cost = SHOP.strategy.default_margin_percent / 100, KNOWN[0].message_cost_cents
+    assert found["send_nothing"]["value"] == pytest.approx(500 * margin, rel=0.05)
+    mean = (3_000 + 500 + 500) / 3 * margin - 2 / 3 * cost
+    assert found["by_lot"]["value"] == pytest.approx(mean, rel=0.1)
+    assert found["by_lot"]["low"] < mean < found["by_lot"]["high"]
+    chosen = ["exploit: 5.0 cents more" if i % 4 else "no champion: explore: 1 of 3" for i in range(1_200)]
+    fewer = compare_policies(SHOP, *night(tmp_path, 1_200, 0, **{C.WHY: chosen})[::-1], Believes(0), Believes(1))
+    assert fewer["challenger"] == found["challenger"]
+    assert fewer["by_lot"]["high"] - fewer["by_lot"]["low"] > 1.5 * (found["by_lot"]["high"] - found["by_lot"]["low"])
+    whole = ["exploit: 5.0 cents more"] * 1_200
+    assert "by_lot" not in compare_policies(
+        SHOP, *night(tmp_path, 1_200, 0, **{C.WHY: whole})[::-1], Believes(0), Believes(1)
+    )
 
 
 def test_two_models_that_choose_alike_differ_by_nothing(tmp_path: Path) -> None:
@@ -101,19 +119,19 @@ def test_strategies_that_the_log_does_not_hold_are_not_judged(tmp_path: Path) ->
 def test_only_choices_of_known_probability_are_counted(tmp_path: Path) -> None:
     n = 60
     examples, store = night(tmp_path, n, paying=0)
-    assert propensities(store, examples) == pytest.approx(np.full(n, 1 / 3))
+    assert propensities(store, examples)[0] == pytest.approx(np.full(n, 1 / 3))
     held = np.arange(n) < 10
     examples, store = night(tmp_path, n, 0, **{C.IS_HOLDOUT: held, C.N_ALLOWED: np.where(np.arange(n) < 15, 0, 2)})
-    assert np.isnan(propensities(store, examples)).sum() == 15
+    assert np.isnan(propensities(store, examples)[0]).sum() == 15
     examples, store = night(tmp_path, n, 0, **{C.STRATEGY_ID: ["something.else"] * n})
-    assert np.isnan(propensities(store, examples)).all()
+    assert np.isnan(propensities(store, examples)[0]).all()
     assert compare_policies(SHOP, store, examples, Believes(0), Believes(1))["rows"] == 0
     assert (
         "cannot tell: 0 logged choices"
         in judge_policy(compare_policies(SHOP, store, examples, Believes(0), Believes(1))).text
     )
     examples.night[:] = np.datetime64("2026-03-09")  # a night before which nothing was planned
-    assert np.isnan(propensities(store, examples)).all()
+    assert np.isnan(propensities(store, examples)[0]).all()
 
 
 def test_nothing_is_sent_where_nothing_earns() -> None:

@@ -7,18 +7,35 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines import score
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError, TrainingError, WrongUseError
-from pipelines.core.storage import Store
+from pipelines.core.machine import Machine
+from pipelines.core.registry import Registry, Version
+from pipelines.core.shop import Models
+from pipelines.core.storage import Store, window
+from pipelines.promote import judged_findings
+from pipelines.stage import Context
 from pipelines.strategy.candidates import Candidate
 from tests.training.small_policy import examples
 from tests.training.tasks.test_effect import PLAIN, delivery, publish, shop
-from training.task import Fitting
+from training.judge import compare
+from training.predict import SCHEMA, score_blocks
+from training.task import Examples, Fitting
 from training.tasks.policy import TASK
 from training.tasks.policy_bandit import Bandit
-from training.tasks.policy_examples import MARGIN_CENTS, NIGHT, TIRED, USUAL_CENTS, followers, left_on, states_of
+from training.tasks.policy_examples import (
+    LOOK_BACK,
+    MARGIN_CENTS,
+    NIGHT,
+    TIRED,
+    USUAL_CENTS,
+    followers,
+    left_on,
+    states_of,
+)
 from training.tasks.policy_fit import Memory, fit_net, fit_trees
-from training.tasks.policy_model import CHOSEN, VALUE_CENTS, Continuation, PolicyModel
+from training.tasks.policy_model import CHOSEN, GREEDY, VALUE_CENTS, Continuation, PolicyModel, load_policy
 from training.tasks.policy_value import policy_value
 
 # Two states. Sending to the rested earns 10 and tires; to the tired it earns 1 and keeps them tired; a night of nothing
@@ -227,3 +244,77 @@ def test_examples_without_transitions_or_messages_cannot_be_fitted() -> None:
     apart = train.take(train.night != np.unique(train.night)[1])
     with pytest.raises(TrainingError, match="no customer is seen on two nights in a row"):
         TASK.fit(apart, valid, Fitting(threads=1))
+
+
+# -- in the night
+
+
+@pytest.mark.parametrize(
+    ("policy", "champion", "passed", "told"),
+    [
+        ("rests", "greedy", True, "value_cents better: challenger minus champion"),
+        ("greedy", "greedy", False, "value_cents tie: challenger minus champion 0 [0, 0], higher is better"),
+        ("greedy", "rests", False, "value_cents worse: challenger minus champion"),
+    ],
+)
+def test_promotion_keeps_the_greedy_policy_unless_another_earns_more_over_the_nights(
+    policy: str, champion: str, passed: bool, told: str
+) -> None:
+    tired, sent = tired_world()
+    nights, n = tired.shape
+    profit = np.where(sent, np.where(tired > 0, 1.0, 10.0), 0.0)
+    who, sends, zeros = [f"u{who}" for _ in range(nights) for who in range(n)], sent.ravel() * 1.0, np.zeros(tired.size)
+    target = pa.table({
+        C.USER_KEY: who, NIGHT: np.repeat(np.arange(nights), n), USUAL_CENTS: zeros, MARGIN_CENTS: profit.ravel(),
+        TIRED: tired.ravel(), C.FREQUENCY: sends, C.DISCOUNT_PERCENT: zeros,
+    })  # fmt: skip
+    would = {"greedy": np.ones(tired.size), "rests": 1 - tired.ravel()}
+    told_nights = np.datetime64("2026-03-03") + target[NIGHT].to_numpy()
+    judged = Examples(target, target, np.array(who), np.full(len(who), ""), told_nights)
+    predicted = {
+        name: pa.table({CHOSEN + C.FREQUENCY: would[kind], CHOSEN + C.DISCOUNT_PERCENT: zeros})
+        for name, kind in (("challenger", policy), ("champion", champion))
+    }
+    speed = {"challenger": {"seconds_per_row": 0.0, "size_mb": 0.0}}
+    metric, *others = judged_findings(compare(TASK, judged, predicted) | {"speed": speed}, Models())
+    assert (metric.check, metric.passed) == ("metric", passed)
+    assert metric.text.startswith(told)
+    assert all(one.passed for one in others)
+
+
+def test_scores_tell_what_a_strategy_costs_in_later_nights_and_nothing_for_the_greedy(
+    fitted: PolicyModel, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path)
+    policy, states = load_policy(tmp_path), examples()[1].rows.slice(0, 30)
+    strategies = list(policy.frame.deck)
+    told = list(score_blocks(policy.frame.effect, strategies, "m", "1", states.to_batches(), policy))
+    assert [batch.schema for batch in told] == [SCHEMA]
+    scores = policy.score_grid(states, strategies)
+    later = told[0][C.LONG_RUN_CENTS].to_numpy()
+    assert later == pytest.approx((scores[VALUE_CENTS] - scores["profit_cents"]).ravel())
+    assert np.abs(later).max() > 0.01
+    (plain,) = score_blocks(policy.frame.effect, strategies, "m", "1", states.to_batches())
+    assert plain[C.LONG_RUN_CENTS].null_count == len(plain)
+    assert plain.drop_columns([C.LONG_RUN_CENTS]) == told[0].drop_columns([C.LONG_RUN_CENTS])
+
+
+@pytest.mark.parametrize(
+    ("tasks", "kind", "scores"),
+    [(("effect", "policy"), "trees", True), (("effect", "policy"), GREEDY, False), (("effect",), "trees", False)],
+)
+def test_only_a_champion_that_thinks_of_later_nights_is_asked_for_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tasks: tuple[str, ...], kind: str, scores: bool
+) -> None:
+    champion = Version("small-policy", "4", "run", tags={"kind": kind, "content_sha256": "abc"})
+    monkeypatch.setattr(Registry, "champion", lambda self, task, night: champion)
+    monkeypatch.setattr(Registry, "fetch", lambda self, version: tmp_path)
+    small = shop()
+    small = small.model_copy(update={"models": small.models.model_copy(update={"tasks": tasks})})
+    found = score._policy(MONDAY, Context(small, Machine(), Store(tmp_path, "small"), tmp_path))
+    assert (found is not None) == scores
+    if found:
+        assert found.inputs["model/small-policy/4"] == "abc"
+        looked = {f"{table}/{one}" for table in ("deliveries", "outcomes") for one in window(MONDAY, LOOK_BACK)}
+        assert looked < set(found.inputs)
+    assert score.GREEDY == GREEDY
