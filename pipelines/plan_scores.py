@@ -28,7 +28,6 @@ REACH_NIGHTS = 7  # how far back deliveries tell whether a channel works
 _USUAL_MESSAGES = 5.0  # how many messages of a night what was known before weighs as much as
 _BATCH_ROWS = 1 << 19  # read together: memory stays the same however many customers there are
 _TEXTS = (C.USER_KEY, C.STRATEGY_ID, C.MODEL_NAME, C.MODEL_VERSION)
-_ERROR = "lift_spend_se_cents"  # standard error of lift_spend_cents, where scores tell it
 _NUMBERS = (C.SPEND_CENTS, C.LIFT_SPEND_CENTS, C.P_COMPLAINT)
 
 
@@ -87,7 +86,7 @@ def read_scores(
     models: dict[str, set[str]] = {C.MODEL_NAME: set(), C.MODEL_VERSION: set()}
     for file in files:
         parts = pq.ParquetFile(file, read_dictionary=list(_TEXTS))
-        error = [_ERROR] if sd is not None and _ERROR in parts.schema_arrow.names else []
+        error = [C.LIFT_SPEND_SE_CENTS] if sd is not None and C.LIFT_SPEND_SE_CENTS in parts.schema_arrow.names else []
         long_run = [C.LONG_RUN_CENTS] if C.LONG_RUN_CENTS in parts.schema_arrow.names else []  # not in older scores
         for batch in parts.iter_batches(_BATCH_ROWS, columns=[*_TEXTS, *_NUMBERS, *error, *long_run]):
             user, candidate = _places(batch[C.USER_KEY], keys), _places(batch[C.STRATEGY_ID], ids)
@@ -105,7 +104,7 @@ def read_scores(
             profit[user, candidate] = arrives[candidate] * delivered - message_cost[candidate]
             if sd is not None and error:
                 kept = arrives[candidate] * kept_share(margin_percent[user], discount[candidate])
-                sd[user, candidate] = np.abs(kept) * batch[_ERROR].to_numpy(zero_copy_only=False)[known]
+                sd[user, candidate] = np.abs(kept) * batch[C.LIFT_SPEND_SE_CENTS].to_numpy(zero_copy_only=False)[known]
             for column, seen in models.items():
                 seen |= set(batch[column].unique().to_pylist())
     told = [sorted(seen, key=str) for seen in models.values()]

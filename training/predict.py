@@ -34,6 +34,7 @@ from training.tasks.policy_model import PolicyModel, load_policy
 
 TABLE = "strategy_scores"
 _RANGE = "range"  # of customers, by key: what one task scores and writes
+_NOT_ALWAYS = (C.LIFT_SPEND_SE_CENTS, C.LONG_RUN_CENTS)  # null where neither model nor policy tells them
 BLOCK = 4_096  # customers: with 72 strategies, some 50 MB of scores
 SCHEMA = pa.schema(
     [(name, {STRING: pa.string(), DOUBLE: pa.float64()}[kind]) for name, kind in TABLES[TABLE].columns.items()]
@@ -67,7 +68,7 @@ def score_blocks(
                 C.STRATEGY_ID: ids.take(pa.array(np.tile(np.arange(len(ids)), n))),
                 C.MODEL_NAME: pa.repeat(name, n * len(ids)),
                 C.MODEL_VERSION: pa.repeat(version, n * len(ids)),
-                C.LONG_RUN_CENTS: pa.nulls(n * len(ids), pa.float64()),
+                **{name: pa.nulls(n * len(ids), pa.float64()) for name in _NOT_ALWAYS},
                 **{column: values.ravel() for column, values in scores.items()},
             }
             arrays = [pa.array(columns[field.name]).cast(field.type) for field in SCHEMA]

@@ -359,6 +359,7 @@ _ALL = [
             C.P_COMPLAINT: DOUBLE,
             C.LIFT_CONVERSION: DOUBLE,  # over sending nothing
             C.LIFT_SPEND_CENTS: DOUBLE,
+            C.LIFT_SPEND_SE_CENTS: DOUBLE,  # standard error of the lift; null where the champion tells none
             C.LONG_RUN_CENTS: DOUBLE,  # profit of later nights that it brings or costs; null without a policy that knows
             C.MODEL_NAME: STRING,
             C.MODEL_VERSION: STRING,

@@ -154,7 +154,9 @@ def test_without_a_registry_a_new_night_is_scored_by_the_baseline_and_says_so(
 def test_without_a_champion_the_baseline_scores(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = context(copied, monkeypatch)
     assert score.run(LAST, here).counts["why"] == "no champion: the baseline scores"
-    assert {row["model_version"] for row in rows(here, "strategy_scores")} == {"none"}
+    told = rows(here, "strategy_scores")
+    assert {row["model_version"] for row in told} == {"none"}
+    assert all(row["lift_spend_se_cents"] > 0 for row in told), "every lift of the baseline has its standard error"
 
 
 def test_before_there_are_enough_nights_of_campaigns_nothing_is_scored_and_the_plan_explores(
