@@ -4,8 +4,8 @@
    towards the shop's: the posterior means of a Dirichlet-multinomial model, whose concentrations are those under which
    the visits are most likely (Minka 2000). An hour of a customer's own lends half its weight to its neighbours.
 2. Messages tell how well being around is answered: P(click) grows with the presence in the hours after the message as a
-   logistic regression on all messages says, and a customer's own clicks at an hour move it as far as they go (beta-
-   binomial, concentration by the same rule).
+   logistic regression on all messages says, over as many hours as make their clicks most likely; a customer's own clicks
+   at an hour move it as far as they go (beta-binomial, concentration by the same rule).
 3. The hour of the highest P(click) within the window and outside quiet hours is taken; ties go to the earliest.
 
 Hours are those of the shop's clock. A customer of another zone, whose visits come at other hours of that clock, is met
@@ -20,7 +20,13 @@ import numpy as np
 from pipelines.core.shop import QuietHours, SendWindow
 
 HOURS: Final = 24
-ATTENTION_HOURS: Final = 5  # a message is seen by those who come within these hours, its own included
+_ATTENTION_HOURS: Final = (
+    3,
+    1,
+    2,
+    4,
+    5,
+)  # within which a message is seen, its own included; without messages, the first
 _CONCENTRATIONS: Final = 2.0 ** np.arange(0, 11)
 _SAMPLE: Final = 20_000  # customers on whom concentrations are chosen
 _RIDGE: Final = 10.0  # precision of the slope around 1: twice as often around, twice the odds of a click
@@ -64,9 +70,11 @@ def fit_hours(counts: HourCounts) -> HourModel:
     # By the counts as they are: what neighbours lend would make customers look more alike than they are.
     to_segment = _concentration(own[:_SAMPLE], of_segment[counts.segment[:_SAMPLE]])
     usual = _posterior(_lent(own), of_segment[counts.segment], to_segment)
-    around = sum((np.roll(usual, -later, axis=1) for later in range(ATTENTION_HOURS)), start=np.zeros_like(usual))
-    slope, start = _answers(np.log(around), counts)
-    p_click = 1 / (1 + np.exp(-(start + slope * np.log(around))))
+    around = [sum(np.roll(usual, -later, axis=1) for later in range(hours)) for hours in _ATTENTION_HOURS]
+    told = [_answers(np.log(one), counts) for one in around]
+    best = int(np.argmin([loss for loss, _, _ in told]))
+    _, slope, start = told[best]
+    p_click = 1 / (1 + np.exp(-(start + slope * np.log(around[best]))))
     p_click = _own_answers(p_click, counts)
     visits = own.sum(axis=1)
     return HourModel(p_click, visits / (visits + to_segment), slope, to_shop, to_segment)
@@ -133,8 +141,8 @@ def _concentration(counts: np.ndarray, prior: np.ndarray) -> float:
     return float(_CONCENTRATIONS[int(np.argmax(likely))])
 
 
-def _answers(log_around: np.ndarray, counts: HourCounts) -> tuple[float, float]:
-    """Slope and start of the logit of a click on log presence: the most likely, the slope held near 1, not negative."""
+def _answers(log_around: np.ndarray, counts: HourCounts) -> tuple[float, float, float]:
+    """Loss, slope and start of the logit of a click on log presence: the most likely, the slope held near 1, not negative."""
     from scipy.optimize import minimize
 
     at = np.nonzero(counts.sent)
@@ -150,9 +158,10 @@ def _answers(log_around: np.ndarray, counts: HourCounts) -> tuple[float, float]:
 
     begin = np.array([1.0, np.log(rate / (1 - rate))])
     if not len(x):
-        return 1.0, float(begin[1]) - centre
-    slope, level = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=[(0.0, None), (None, None)]).x
-    return float(slope), float(level - slope * centre)
+        return 0.0, 1.0, float(begin[1]) - centre
+    found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=[(0.0, None), (None, None)])
+    slope, level = found.x
+    return float(found.fun), float(slope), float(level - slope * centre)
 
 
 def _own_answers(expected: np.ndarray, counts: HourCounts) -> np.ndarray:
