@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.feedback import Feedback
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
@@ -23,15 +24,14 @@ if TYPE_CHECKING:
 # What is added up per customer and night, in this order.
 NIGHTS, PROFIT, REVENUE, PURCHASES, BOUGHT, COMPLAINED, UNSUBSCRIBED, RETURNED = range(8)
 N_VALUES: Final = 8
-_DELIVERIES: Final = (C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS, C.COST_CENTS)
 
 
 class Living:
     """Reads what the customers did, night after night in their order; each arrival of the feeds is read once."""
 
     def __init__(self, shop: Shop, store: Store, keys: "pa.Array", last: date, anomalies: Anomalies) -> None:
-        self.shop, self.store, self.keys, self.last, self.anomalies = shop, store, keys, last, anomalies
-        self._told: dict[tuple[str, date], Any] = {}
+        self.shop, self.store, self.keys, self.anomalies = shop, store, keys, anomalies
+        self.feedback = Feedback(shop, store, last)
         self._outcomes: dict[str, date] = {}  # answers of the nights looked back on, by id
 
     def night(self, night: date, plan: Planned) -> np.ndarray:
@@ -96,7 +96,7 @@ class Living:
         """Takes the messages' cost off the profit and holds what was sent against the plan; returns the deliveries."""
         import pyarrow.compute as pc
 
-        sent = self._sent_on(night)
+        sent = self.feedback.sent_on(night)
         planned = np.full(len(self.keys), "", dtype=object)
         planned[plan.user] = np.where(plan.is_sent, plan.strategy, "")
         place = pc.index_in(sent[C.USER_KEY], value_set=self.keys)
@@ -117,32 +117,15 @@ class Living:
         self.anomalies.add("unplanned_deliveries", int((delivered & ~as_planned & ~to_holdout).sum()))
         return sent
 
-    def _sent_on(self, night: date) -> "pa.Table":
-        """What was sent on a night, whenever it was told, each delivery once: as told last."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        found = {name: pa.array([], pa.int64() if name == C.COST_CENTS else pa.string()) for name in _DELIVERIES}
-        parts = [pa.table(found)]
-        for arrival in self._arrivals(night):
-            rows = self._arrived("deliveries", arrival)
-            if rows is not None:
-                parts.append(rows.filter(pc.equal(rows[C.NIGHT], night)).select(_DELIVERIES))
-        told = pa.concat_tables(parts)
-        last = told.group_by(C.DELIVERY_ID, use_threads=False).aggregate([(name, "last") for name in _DELIVERIES[1:]])
-        return last.rename_columns(list(_DELIVERIES))
-
     def _answers(self, night: date, sent: "pa.Table", values: np.ndarray) -> None:
         """Complaints and unsubscribes that answer the night's messages, whenever they were told."""
         import pyarrow.compute as pc
 
-        for arrival in self._arrivals(night):
-            told = self._arrived("outcomes", arrival)
-            if told is None:
-                continue
-            if arrival == night:  # looked at as a whole once, on its own night
-                self._odd_answers(arrival, told)
-            mine = told.filter(pc.is_in(told[C.DELIVERY_ID], value_set=sent[C.DELIVERY_ID]))
+        if (
+            told := self.feedback.arrived("outcomes", night)
+        ) is not None:  # looked at as a whole once, on its own night
+            self._odd_answers(night, told)
+        for arrival, mine in self.feedback.answers_to(night, sent):
             if arrival > night:
                 self.anomalies.add("outcomes_late", len(mine))
             place = pc.index_in(mine[C.USER_KEY], value_set=self.keys)
@@ -156,40 +139,12 @@ class Living:
         import pyarrow.compute as pc
 
         ids = told[C.OUTCOME_ID].to_pylist()
-        oldest = self._oldest(arrival)
+        oldest = self.feedback.oldest(arrival)
         self._outcomes = {one: when for one, when in self._outcomes.items() if when >= oldest}
         self.anomalies.add("outcomes_twice", len(ids) - len(set(ids) - self._outcomes.keys()))
         self._outcomes |= dict.fromkeys(ids, arrival)
         back = [arrival - timedelta(days=n) for n in range(self.shop.cleaning.late_nights + 1)]
-        known = [rows[C.DELIVERY_ID] for n in back if (rows := self._arrived("deliveries", n)) is not None]
+        known = [rows[C.DELIVERY_ID] for n in back if (rows := self.feedback.arrived("deliveries", n)) is not None]
         value_set = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
         is_known = pc.is_in(told[C.DELIVERY_ID], value_set=value_set)
         self.anomalies.add("outcomes_unmatched", len(told) - (pc.sum(is_known).as_py() or 0))
-
-    def _oldest(self, arrival: date) -> date:
-        """The first night whose feeds may still be asked for: what is late by as much as allowed, told as late again."""
-        return arrival - timedelta(days=2 * self.shop.cleaning.late_nights + 1)
-
-    def _arrivals(self, night: date) -> list[date]:
-        """Nights whose feeds may tell of `night`, as far as they were known at the end of the last."""
-        late = (night + timedelta(days=n) for n in range(self.shop.cleaning.late_nights + 1))
-        return [arrival for arrival in late if arrival <= self.last]
-
-    def _arrived(self, feed: str, arrival: date) -> Any:
-        """What a feed told on a night, deliveries with the local night they were sent on; None where it told nothing."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        if (feed, arrival) not in self._told:
-            oldest = self._oldest(arrival)
-            self._told = {key: rows for key, rows in self._told.items() if key[1] >= oldest}
-            if feed == "outcomes":
-                rows = read(self.store, feed, [arrival], C.OUTCOME_ID, C.DELIVERY_ID, C.USER_KEY, C.OUTCOME)
-            else:
-                rows = read(self.store, feed, [arrival], *_DELIVERIES, C.SENT_AT)
-            if rows is not None and feed == "deliveries":
-                utc = rows[C.SENT_AT].cast(pa.timestamp("us", "UTC"))
-                local = pc.local_timestamp(utc.cast(pa.timestamp("us", self.shop.timezone)))
-                rows = rows.append_column(C.NIGHT, local.cast("date32"))
-            self._told[feed, arrival] = rows
-        return self._told[feed, arrival]

@@ -5,6 +5,8 @@ they were sent stands in the night's deliveries; clicks and complaints are answe
 the night's events, alike for those who were sent something and those who were not.
 """
 
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final
@@ -15,6 +17,7 @@ import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
+from pipelines.core.feedback import Feedback
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
@@ -113,9 +116,15 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples
     """One example per customer and night, at most `max_examples` (customers by lot, the same lot in every run).
 
     Customers whose message bounced, who got several strategies in one night, or whose strategy cannot be read are left
-    out of that night. Raises NoDataError where nothing was delivered in any of the nights.
+    out of that night, and how many that are is told. What the feeds told later counts as far as it was told by the last of
+    the nights. Raises NoDataError where nothing was delivered in any of the nights.
     """
-    parts = [part for night in sorted(nights) if (part := _night(shop, store, night)) is not None]
+    left_out: Counter[str] = Counter()
+    feedback = Feedback(shop, store, max(nights, default=date.min))
+    parts = [part for night in sorted(nights) if (part := _night(shop, feedback, night, left_out)) is not None]
+    if +left_out:
+        told = ", ".join(f"{n:,} {why}" for why, n in sorted((+left_out).items()))
+        print(f"effect: customer-nights left out: {told}", file=sys.stderr)
     if not parts or not any(pc.any(pc.not_equal(rows[C.STRATEGY_ID], NOTHING)).as_py() for rows, _, _ in parts):
         raise NoDataError(
             f"shop {shop.shop}: nothing was delivered in {len(nights)} nights"
@@ -134,11 +143,13 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples
     return found
 
 
-def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, date] | None:
+def _night(
+    shop: Shop, feedback: Feedback, night: date, left_out: Counter[str]
+) -> tuple[pa.Table, pa.Table, date] | None:
     """Rows and targets of one night; None where nothing was delivered or nobody was known the night before."""
-    eve = night - timedelta(days=1)
-    sent = read(store, "deliveries", [night], C.DELIVERY_ID, C.USER_KEY, C.STRATEGY_ID, C.STATUS)
-    if sent is None or not sent.num_rows or not store.files("user_profiles", [eve]):
+    eve, store = night - timedelta(days=1), feedback.store
+    sent = feedback.sent_on(night)
+    if not sent.num_rows or not store.files("user_profiles", [eve]):
         return None
     profiles = profiles_of(shop, store, eve)
     keys = profiles[C.USER_KEY].combine_chunks()
@@ -149,6 +160,15 @@ def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, d
     is_told = pc.and_(pc.equal(sent[C.STATUS], "delivered"), pc.is_in(sent[C.STRATEGY_ID], value_set=known))
     is_told = pc.and_(is_told, pc.invert(pc.is_in(sent[C.USER_KEY], value_set=several)))
     told = sent.filter(is_told)
+    in_reach = pc.is_in(sent[C.USER_KEY], value_set=keys)
+    once = pc.and_(in_reach, pc.invert(pc.is_in(sent[C.USER_KEY], value_set=several)))
+    is_strange = pc.invert(pc.is_in(sent[C.STRATEGY_ID], value_set=known))
+    for why, which in (
+        ("of several strategies in one night", pc.is_in(keys, value_set=several)),
+        ("of strategies that the shop does not know", pc.and_(once, is_strange)),
+        ("whose message did not arrive", pc.and_(once, pc.not_equal(sent[C.STATUS], "delivered"))),
+    ):
+        left_out[why] += pc.sum(which).as_py() or 0
 
     place = pc.index_in(keys, value_set=told[C.USER_KEY])
     got_any = pc.is_in(keys, value_set=sent[C.USER_KEY])
@@ -162,7 +182,7 @@ def _night(shop: Shop, store: Store, night: date) -> tuple[pa.Table, pa.Table, d
         rows = rows.append_column(name, attributes[name])
 
     delivery = told[C.DELIVERY_ID].take(place)
-    answers = read(store, "outcomes", [night], C.DELIVERY_ID, C.OUTCOME)
+    answers = [told for _, told in feedback.answers_to(night, sent)]
     spent = _spent(store, night, keys)
     target = pa.table(
         {
@@ -191,13 +211,13 @@ def _strategies(shop: Shop, ids: list[str]) -> dict[str, Candidate]:
     return known
 
 
-def _answered(answers: pa.Table | None, delivery: pa.ChunkedArray, outcome: str) -> np.ndarray:
+def _answered(answers: list[pa.Table], delivery: pa.ChunkedArray, outcome: str) -> np.ndarray:
     """(n,) 1.0 where the delivery was answered like this, NaN where nothing was sent."""
     sent = delivery.is_valid().to_numpy()
-    if answers is None:
+    mine = [told.filter(pc.equal(told[C.OUTCOME], outcome))[C.DELIVERY_ID].combine_chunks() for told in answers]
+    if not mine:
         return np.where(sent, 0.0, np.nan)
-    mine = answers.filter(pc.equal(answers[C.OUTCOME], outcome))[C.DELIVERY_ID]
-    found = pc.is_in(delivery, value_set=mine.combine_chunks(), skip_nulls=True).to_numpy()
+    found = pc.is_in(delivery, value_set=pa.chunked_array(mine).combine_chunks(), skip_nulls=True).to_numpy()
     return np.where(sent, found.astype(np.float64), np.nan)
 
 

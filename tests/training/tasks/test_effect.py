@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,12 @@ def publish(store: Store, table: str, night: date, rows: list[dict[str, Any]]) -
         store.publish(table, night, folder, rows=len(rows), inputs={}, config_hash="x")
 
 
-def delivery(user: str, strategy: str, status: str = "delivered", number: int = 0) -> dict[str, Any]:
-    return {"delivery_id": f"d-{user}-{number}", "user_key": user, "strategy_id": strategy, "status": status}
+def delivery(
+    user: str, strategy: str, status: str = "delivered", number: int = 0, night: date = MONDAY
+) -> dict[str, Any]:
+    sent_at = datetime.combine(night, time(10), UTC)
+    told = {"delivery_id": f"d-{user}-{number}", "user_key": user, "strategy_id": strategy, "status": status}
+    return told | {"sent_at": sent_at}
 
 
 @pytest.fixture
@@ -175,6 +179,28 @@ def test_a_strategy_of_before_is_read_from_its_id_and_an_unreadable_one_is_left_
     assert found[C.USER_KEY].to_pylist() == ["ann", "dan", "eve"]
     ann = found.slice(0, 1).to_pylist()[0]
     assert (ann[C.CHANNEL], ann[C.DISCOUNT_PERCENT], ann[C.SEND_WINDOW], ann[C.FREQUENCY]) == ("sms", 20, "noon", 3)
+
+
+def test_what_is_told_late_counts_for_the_night_of_its_message_but_not_before_it_was_told(store: Store) -> None:
+    tuesday = MONDAY + timedelta(days=1)
+    publish(store, "deliveries", tuesday, [delivery("cas", SAVE), delivery("ann", SAVE, night=tuesday, number=5)])
+    late = [("d-ben-0", "click"), ("d-cas-0", "click"), ("d-cas-0", "click")]
+    publish(store, "outcomes", tuesday, [{"delivery_id": one, "outcome": what} for one, what in late])
+    told_on_monday = TASK.examples(shop(), store, (MONDAY,))
+    assert str(told_on_monday.target[CLICKED].to_pylist()) == "[1.0, 0.0, nan]"
+    both = TASK.examples(shop(), store, (MONDAY, tuesday))  # of Tuesday: nobody is known the night before
+    assert both.rows[C.STRATEGY_ID].to_pylist() == [PLAIN, SAVE, SAVE]
+    assert both.target[CLICKED].to_pylist() == [1.0, 1.0, 1.0]
+
+
+def test_who_is_left_out_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(store, "deliveries", MONDAY, [delivery("ann", PLAIN), delivery("ben", "summer sale"),
+            delivery("dan", PLAIN, "bounced"), delivery("eve", PLAIN), delivery("eve", SAVE, number=1)])  # fmt: skip
+    TASK.examples(shop(), store, (MONDAY,))
+    assert capsys.readouterr().err == (
+        "effect: customer-nights left out: 1 of several strategies in one night, 1 of strategies that the shop does not "
+        "know, 1 whose message did not arrive\n"
+    )
 
 
 def test_without_any_delivery_there_is_nothing_to_learn(store: Store) -> None:

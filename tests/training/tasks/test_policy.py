@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,8 @@ def night_of(store: Store, eve: date, sent: list[dict[str, Any]], plan: list[dic
     publish(store, "segments", eve, [{"user_key": user, "segment_name": "owls"} for user in users])
     if plan is not None:
         publish(store, "campaign_plan", eve, plan)
-    publish(store, "deliveries", eve + timedelta(days=1), sent)
+    night = eve + timedelta(days=1)
+    publish(store, "deliveries", night, [one | {"sent_at": datetime.combine(night, time(10), UTC)} for one in sent])
 
 
 def test_a_state_counts_what_was_sent_lately_and_what_may_still_be_sent(tmp_path: Path) -> None:
