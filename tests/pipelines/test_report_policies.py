@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipelines import report
 from pipelines.core.storage import Store
 from pipelines.judged_policies import keep, last_kept
+from pipelines.report_numbers import collect
 from pipelines.report_policies import policies, uplift
+from tests.pipelines import test_report
 from tests.pipelines.test_readout_compare import EVE, NONE, SAVE, SHOP, bought, lived, planned
 
 NIGHT = EVE + timedelta(days=1)
@@ -94,6 +97,22 @@ def test_a_night_s_report_knows_no_later_promotion(store: Store) -> None:
     rows = [policies(NIGHT + timedelta(days=days), store).get("rows") for days in (-1, 0, 6, 7, 20)]
     assert rows == [None, 100, 100, 107, 107]
     assert last_kept(NIGHT - timedelta(days=1), store) is None
+
+
+def test_the_page_draws_both_and_says_each_in_a_sentence(store: Store, tmp_path: Path) -> None:
+    whole = Store(tmp_path / "whole", "tiny")
+    test_report.with_everything(whole)
+    before = report._inputs(NIGHT, test_report.shop_of(), whole)
+    keep(judged(), NIGHT, whole)
+    after = report._inputs(NIGHT, test_report.shop_of(), whole)
+    assert set(after) - set(before) == {"evaluations/policies/2026-03-10"}
+    numbers = collect(NIGHT, test_report.shop_of(), whole) | {"uplift": uplift(ranked_night(store), SHOP, store)}
+    text = report.page(numbers)
+    assert text.count('class="area tall"') == 2
+    assert "The 30% ranked highest brought +150.00 purchases beside as many by lot" in text
+    assert text.count("the ranking is better than chance.") == 2
+    assert "The challenger would have earned +2.00 ct beside the champion, interval +0.00 ct to +4.00 ct." in text
+    assert "it was promoted." in text
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": 5}', '{"rows": 0}'])
