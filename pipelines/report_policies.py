@@ -15,7 +15,8 @@ from pipelines.readout_compare import plans_lived
 from pipelines.readout_nights import PROFIT, PURCHASES, REVENUE, Living
 from pipelines.readout_plan import covariates_of, customers_of, read_plan
 from pipelines.report_audience import MEASURED_NIGHTS
-from pipelines.strategy.judgement import MIN_POLICY_ROWS, MIN_SEGMENT_CUSTOMERS, Interval
+from pipelines.strategy.judgement import MIN_POLICY_ROWS, Interval
+from pipelines.strategy.off_policy_interval import MIN_EVENTS
 from pipelines.strategy.uplift_curve import SHARES, TOP, Trial, uplift_curve
 
 POLICIES: Final = {
@@ -55,11 +56,14 @@ def uplift(night: date, shop: Shop, store: Store) -> dict[str, Any]:
             "missing": "No night has been lived on which a lot decided for customers whom a model had ranked before."
         }
     expected, is_sent, chance, user, day, known, lived = (np.concatenate(found) for found in zip(*parts, strict=True))
-    fewest = min(len(np.unique(user[is_sent])), len(np.unique(user[~is_sent])))
-    if fewest < MIN_SEGMENT_CUSTOMERS:
+    bought = lived[:, PURCHASES] > 0
+    buyers = [len(np.unique(user[bought & arm])) for arm in (is_sent, ~is_sent)]
+    if min(buyers) < MIN_EVENTS:  # intervals of a mean that rests on fewer promise too much
+        nights = "1 night" if len(parts) == 1 else f"{len(parts)} nights"
         return {
-            "missing": f"Lots have sent messages to {len(np.unique(user[is_sent]))} ranked customers and nothing to "
-            f"{len(np.unique(user[~is_sent]))} so far; from {MIN_SEGMENT_CUSTOMERS} of each on curves are drawn."
+            "missing": f"Of the ranked customers for whom a lot decided in {nights}, {buyers[0]} bought on a night with a "
+            f"message and {buyers[1]} on one without; curves are drawn from {MIN_EVENTS:.0f} of each on. More of them come with "
+            "more nights, and with strategy.explore_percent."
         }
     curves = []
     for name, column, unit, scale in (("profit", PROFIT, "cents", 1.0), ("purchases", PURCHASES, "purchases", _PER)):

@@ -443,7 +443,7 @@ _ALL = [
             C.RUNNER_UP_STRATEGY_ID: STRING,
             C.BINDING_CONSTRAINT: STRING,
             C.WHY: STRING,
-            C.EXPECTED_PROFIT_CENTS: DOUBLE,  # over sending nothing, as the champion expects it; null without a champion
+            C.EXPECTED_PROFIT_CENTS: DOUBLE,  # over sending nothing, by the champion, later nights as scores tell; null without
             C.MODEL_NAME: STRING,  # "" without a champion
             C.MODEL_VERSION: STRING,
         },

@@ -145,6 +145,7 @@ def telling_later(found: Decisions, is_chosen: np.ndarray, later_cents: np.ndarr
         if nothing:
             text += "; later nights counted"
         elif cents:
-            text += f"; {abs(cents):.1f} cents {'more' if cents > 0 else 'less'} of it by what follows in later nights"
+            does = "brings in later nights are counted in" if cents > 0 else "costs in later nights are taken off"
+            text += f"; {abs(cents):.1f} cents that it {does}"
         texts.append(text)
     return replace(found, why=why.reshape(-1).astype(np.int64), why_texts=tuple(texts))

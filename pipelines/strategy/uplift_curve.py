@@ -7,7 +7,7 @@ with z whether the lot gave a message, p its probability, y what followed and m 
 anyway, by a regression that has not seen the customer. As p is known, g is the message's effect on average whatever m is
 (doubly robust: Robins, Rotnitzky and Zhao 1994, with one outcome model for both arms, as few rows tell two apart); m
 only takes noise away. C(1) is the effect on all, q C(1) what as many by lot would have brought. Each estimate is a mean of
-terms, so its interval is Student's over customers, whose rows belong together.
+terms, so its interval is Student's over customers, whose rows belong together; it holds where each arm has some ten buyers.
 """
 
 from dataclasses import dataclass

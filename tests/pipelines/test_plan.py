@@ -284,7 +284,7 @@ def test_what_later_nights_bring_or_cost_counts_and_is_told(store: Store, tmp_pa
     score(store, {WARM: 100, PLAIN: 90}, later=dict.fromkeys(STRATEGIES, -26.0))
     _, rows = planned(store, OPEN, tmp_path / "more")
     told = {row[C.WHY].partition(";")[2] for row in rows if row[C.WHY].startswith("exploit")}
-    assert told == {" 26.0 cents less of it by what follows in later nights"}
+    assert told == {" 26.0 cents that it costs in later nights are taken off"}
     score(store, {WARM: 100, PLAIN: 90}, later=dict.fromkeys(STRATEGIES, -40.0))
     _, rows = planned(store, OPEN, tmp_path / "most")
     nothing = {row[C.WHY] for row in rows if row[C.WHY].startswith("exploit")}

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipelines import report
 from pipelines.core.storage import Store
 from pipelines.judged_policies import keep, last_kept
+from pipelines.report_numbers import collect
 from pipelines.report_policies import policies, uplift
+from tests.pipelines import test_report
 from tests.pipelines.test_readout_compare import EVE, NONE, SAVE, SHOP, bought, lived, planned
 
 NIGHT = EVE + timedelta(days=1)
@@ -23,11 +26,11 @@ def store(tmp_path: Path) -> Store:
 
 
 def ranked_night(store: Store, n: int = N) -> date:
-    """Half are sent something, two after two; of whom much is expected, the first half, all buy who were."""
+    """Half are sent something, two after two. Of whom little is expected, the second half, all buy; of others who was."""
     plan = [
         planned(user, SAVE if i % 4 < 2 else NONE, lot_expected_cents=float(N - i)) for i, user in enumerate(USERS[:n])
     ]
-    return lived(store, 0, plan, [bought(user, 500) for i, user in enumerate(USERS[:n]) if i % 4 < 2 and i < n // 2])
+    return lived(store, 0, plan, [bought(user, 500) for i, user in enumerate(USERS[:n]) if i % 4 < 2 or i >= n // 2])
 
 
 def test_messages_bring_most_to_those_of_whom_the_model_expected_most(store: Store) -> None:
@@ -44,19 +47,17 @@ def test_messages_bring_most_to_those_of_whom_the_model_expected_most(store: Sto
     json.dumps(found)
 
 
-def test_curves_wait_for_ranked_customers_of_both_kinds(store: Store) -> None:
+def test_curves_wait_for_buyers_of_both_kinds_among_those_ranked(store: Store) -> None:
     assert uplift(NIGHT, SHOP, store)["missing"].startswith("No night has been lived on which a lot decided")
     lived(store, 0, [planned(user) for user in USERS], [])  # no model had ranked them
     assert uplift(NIGHT, SHOP, store)["missing"].startswith("No night has been lived on which a lot decided")
-    assert (
-        "messages to 20 ranked customers and nothing to 20 so far; from 30"
-        in (uplift(ranked_night(store, 40), SHOP, store)["missing"])
-    )
+    few = uplift(ranked_night(store, 32), SHOP, store)["missing"]
+    assert "in 1 night, 16 bought on a night with a message and 8 on one without; curves are drawn from 10" in few
 
 
 def test_a_shop_that_names_no_prices_has_a_curve_of_purchases_alone(store: Store) -> None:
     plan = [planned(user, SAVE if i % 2 else NONE, lot_expected_cents=1.0) for i, user in enumerate(USERS)]
-    night = lived(store, 0, plan, [bought(USERS[1], None)])
+    night = lived(store, 0, plan, [bought(user, None) for user in USERS])
     assert [curve["name"] for curve in uplift(night, SHOP, store)["curves"]] == ["purchases"]
 
 
@@ -94,6 +95,22 @@ def test_a_night_s_report_knows_no_later_promotion(store: Store) -> None:
     rows = [policies(NIGHT + timedelta(days=days), store).get("rows") for days in (-1, 0, 6, 7, 20)]
     assert rows == [None, 100, 100, 107, 107]
     assert last_kept(NIGHT - timedelta(days=1), store) is None
+
+
+def test_the_page_draws_both_and_says_each_in_a_sentence(store: Store, tmp_path: Path) -> None:
+    whole = Store(tmp_path / "whole", "tiny")
+    test_report.with_everything(whole)
+    before = report._inputs(NIGHT, test_report.shop_of(), whole)
+    keep(judged(), NIGHT, whole)
+    after = report._inputs(NIGHT, test_report.shop_of(), whole)
+    assert set(after) - set(before) == {"evaluations/policies/2026-03-10"}
+    numbers = collect(NIGHT, test_report.shop_of(), whole) | {"uplift": uplift(ranked_night(store), SHOP, store)}
+    text = report.page(numbers)
+    assert text.count('class="area tall"') == 2
+    assert "The 30% ranked highest brought +150.00 purchases beside as many by lot" in text
+    assert text.count("the ranking is better than chance.") == 2
+    assert "The challenger would have earned +2.00 ct beside the champion, interval +0.00 ct to +4.00 ct." in text
+    assert "it was promoted." in text
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": 5}', '{"rows": 0}'])

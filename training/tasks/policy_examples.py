@@ -82,7 +82,8 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples
     if not (np.diff(told) == np.timedelta64(1, "D")).any():
         raise NoDataError(
             f"shop {shop.shop}: {len(told)} nights of deliveries up to {told[-1]}, no two of them in a row; a policy is "
-            "learnt from what one night does to the next: wait for more nights"
+            "learnt from what one night does to the next: wait for more nights (models.valid_nights and judged_nights of two "
+            "at least)"
         )
     if len(found) > max_examples:
         keys, code = np.unique(found.customer, return_inverse=True)

@@ -9,13 +9,13 @@ import pytest
 
 from pipelines import score
 from pipelines.core.columns import Columns as C
-from pipelines.core.errors import NoDataError, TrainingError, WrongUseError
+from pipelines.core.errors import NoDataError, RegistryError, TrainingError, WrongUseError
 from pipelines.core.machine import Machine
 from pipelines.core.registry import Registry, Version
 from pipelines.core.shop import Models
-from pipelines.core.storage import Store, window
+from pipelines.core.storage import Store, sources_digest, window
 from pipelines.promote import judged_findings
-from pipelines.stage import Context
+from pipelines.stage import Context, digest_of
 from pipelines.strategy.candidates import Candidate
 from tests.training.small_policy import examples
 from tests.training.tasks.test_effect import PLAIN, delivery, publish, shop
@@ -319,3 +319,36 @@ def test_only_a_champion_that_thinks_of_later_nights_is_asked_for_them(
         looked = {f"{table}/{one}" for table in ("deliveries", "outcomes") for one in window(MONDAY, LOOK_BACK)}
         assert looked < set(found.inputs)
     assert score.GREEDY == GREEDY
+
+
+def test_a_registry_that_is_down_changes_no_scores_that_a_policy_made_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small, store = shop(), Store(tmp_path, "small")
+    small = small.model_copy(update={
+        "models": small.models.model_copy(update={"tasks": ("effect", "policy")}),
+        "strategy": small.strategy.model_copy(update={"explore_nights": 1}),
+    })  # fmt: skip
+    publish(store, "deliveries", MONDAY, [delivery("ann", PLAIN)])
+    made_by = {"model/small-effect/1": "a", "model/small-policy/4": "b"}
+    inputs = {name: digest for table in score.INPUTS for name, digest in store.inputs(table, [MONDAY]).items()}
+    inputs |= made_by | store.inputs("deliveries", window(MONDAY, score.LOOKED_BACK_NIGHTS))
+    inputs |= store.inputs("outcomes", window(MONDAY, score.LOOKED_BACK_NIGHTS))
+    with store.staging() as staging:
+        (staging / "strategy_scores").mkdir()
+        told = {"model": "small-effect", "version": "1", "why": "champion", "policy": "small-policy version 4"}
+        store.publish(
+            "strategy_scores", MONDAY, staging / "strategy_scores", rows=0, inputs=inputs,
+            config_hash=digest_of(small.strategy, sources_digest("training")), counts=told,
+        )  # fmt: skip
+
+    def is_down(*args: Any, **more: Any) -> None:
+        raise RegistryError("the model registry does not answer")
+
+    monkeypatch.setattr(Registry, "champion", is_down)
+    result = score.run(MONDAY, Context(small, Machine(), store, tmp_path))
+    assert result.counts == told
+    publish(store, "outcomes", MONDAY, [])  # what the policy looked back on has changed: only then it is scored again
+    monkeypatch.setattr(score, "launch", is_down)
+    with pytest.raises(RegistryError):
+        score.run(MONDAY, Context(small, Machine(), store, tmp_path))
