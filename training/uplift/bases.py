@@ -147,7 +147,7 @@ def _most_likely(
         slope, last = (spread @ score)[free], ridge
         told = 1 - ridge[free] * np.diag(spread)[free]  # how far the data, not the prior, determine a slope
         ridge = ridge.copy()
-        ridge[free] = np.clip(told * noise / np.maximum(slope**2, 1e-12), *_PENALTIES)
+        ridge[free] = np.clip(told * noise / np.maximum(slope**2, max(1e-12 * noise, 1e-300)), *_PENALTIES)
         if np.abs(np.log(ridge[free] / last[free])).max(initial=0) < 0.01:
             break
     return ridge

@@ -8,7 +8,7 @@ from sklearn.linear_model import ARDRegression, LogisticRegression, Ridge
 from tests.training.uplift.simulated import simulated
 from training.uplift.bases import fit_base, fit_linear, model_from_json
 from training.uplift.crossfit import cross_fit
-from training.uplift.effects import effects_from_json
+from training.uplift.effects import crossed, effects_from_json
 from training.uplift.learners import Learner, fit_outcomes
 from training.uplift.trial import Trial, doubly_robust, folds_of
 
@@ -82,6 +82,14 @@ def test_crosses_that_the_data_do_not_bear_out_leave_an_arm_its_one_odds_ratio()
     assert found[1] == pytest.approx([0.0, 0.3], abs=three_errors)
     assert found[3] == pytest.approx([0.2, 0.2], abs=three_errors), "what any treatment does"
     assert np.abs(found[[2, 4]]).max() < 0.02, "and nothing else, where unpenalised slopes err by .04"
+
+
+def test_crosses_by_hand_have_one_for_any_treatment_where_there_are_several() -> None:
+    x = np.array([[2.0, 3.0]])
+    several = crossed(x, np.array([2]), 3, with_crosses=True)
+    assert several.tolist() == [[2, 3, 0, 1, 0, 0, 2, 3, 2, 3]]
+    assert crossed(x, np.array([1]), 2, with_crosses=True).tolist() == [[2, 3, 1, 2, 3]]
+    assert crossed(x, np.array([0]), 3, with_crosses=False).tolist() == [[2, 3, 0, 0]]
 
 
 def test_one_class_only_gives_a_small_rate_and_no_slope() -> None:
