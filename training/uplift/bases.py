@@ -13,6 +13,9 @@ from training.boosting import booster_of
 
 Base = Literal["trees", "linear"]
 _NEWTON_STEPS: Final = 25
+_EVIDENCE_ROUNDS: Final = 2  # of fitting again with penalties that the data tell
+_EVIDENCE_STEPS: Final = 50
+_PENALTIES: Final = (1e-2, 1e6)  # least and most that they tell
 # Effects are small beside the noise: few leaves with many rows each. No setting was tuned on the data it is judged on.
 _TREES: Final = {
     "num_leaves": 4,
@@ -103,12 +106,14 @@ def fit_linear(
     *,
     is_class: bool = False,
     penalty: float | np.ndarray = 100.0,
+    is_learnt: np.ndarray | None = None,
     seed: int = 0,
 ) -> Model:
     """Ridge or logistic regression of standardised features by Newton's steps; `seed` is not used.
 
     `penalty` (f,) or one number: the precision of the normal prior of each slope, so infinite leaves a feature out. Least
-    squares counts it in units of the residual variance, as usual for ridge; the start is free.
+    squares counts it in units of the residual variance, as usual for ridge; the start is free. Where `is_learnt` (f,) the
+    data tell each slope's own penalty, from `penalty` on: automatic relevance determination (MacKay 1992).
     """
     total = weight.sum()
     mean = weight @ x / total
@@ -117,24 +122,56 @@ def fit_linear(
     scale = np.where(scale > 1e-9, scale, 1.0)
     design = np.concatenate([np.ones((len(y), 1)), ((x - mean) / scale)[:, used]], axis=1)
     ridge = np.concatenate([[0.0], np.broadcast_to(penalty, scale.shape)[used]])
-    found = _logistic(design, y, weight, ridge) if is_class else _least_squares(design, y, weight, ridge)
+    fit = _logistic if is_class else _least_squares
+    found, curvature, noise = fit(design, y, weight, ridge)
+    if is_learnt is not None:
+        free = np.concatenate([[False], is_learnt[used]])
+        for _ in range(_EVIDENCE_ROUNDS):
+            ridge = _most_likely(found, curvature, ridge, free, noise)
+            found, curvature, noise = fit(design, y, weight, ridge)
     slope = np.zeros(len(scale))
     slope[used] = found[1:]
     return Linear(float(found[0]), slope, mean, scale, is_class)
 
 
-def _least_squares(design: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: np.ndarray) -> np.ndarray:
-    gram = (design * weight[:, None]).T @ design + np.diag(ridge)
-    return np.linalg.solve(gram, design.T @ (weight * y))
+def _most_likely(
+    found: np.ndarray, curvature: np.ndarray, ridge: np.ndarray, free: np.ndarray, noise: float
+) -> np.ndarray:
+    """Penalties (p,), where `free`, that make the data most likely when slopes are averaged out.
+
+    MacKay's fixed-point steps on the normal approximation at the coefficients `found` (p,), whose curvature has `ridge`.
+    """
+    of_data, score = curvature - np.diag(ridge), curvature @ found
+    for _ in range(_EVIDENCE_STEPS):
+        spread = np.linalg.inv(of_data + np.diag(ridge))
+        slope, last = (spread @ score)[free], ridge
+        told = 1 - ridge[free] * np.diag(spread)[free]  # how far the data, not the prior, determine a slope
+        ridge = ridge.copy()
+        ridge[free] = np.clip(told * noise / np.maximum(slope**2, max(1e-12 * noise, 1e-300)), *_PENALTIES)
+        if np.abs(np.log(ridge[free] / last[free])).max(initial=0) < 0.01:
+            break
+    return ridge
 
 
-def _logistic(design: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+def _least_squares(
+    design: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coefficients, their curvature and the variance of the rest."""
+    curvature = (design * weight[:, None]).T @ design + np.diag(ridge)
+    found = np.linalg.solve(curvature, design.T @ (weight * y))
+    return found, curvature, float(weight @ (y - design @ found) ** 2 / weight.sum())
+
+
+def _logistic(
+    design: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Starts at the overall rate with half an event on each side, so one class alone is a very small or large start."""
     rate = (weight @ y + 0.5) / (weight.sum() + 1)
     found = np.zeros(design.shape[1])
     found[0] = np.log(rate / (1 - rate))
+    curvature = np.eye(len(found))
     if rate * weight.sum() < 1 or (1 - rate) * weight.sum() < 1:
-        return found  # no event, or nothing but events: no slope can be told
+        return found, curvature + np.diag(ridge), 1.0  # no event, or nothing but events: no slope can be told
     for _ in range(_NEWTON_STEPS):
         chance = expit(design @ found)
         gradient = design.T @ (weight * (chance - y)) + ridge * found
@@ -143,4 +180,4 @@ def _logistic(design: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: np.n
         found = found - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-8:
             break
-    return found
+    return found, curvature, 1.0

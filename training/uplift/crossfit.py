@@ -17,7 +17,6 @@ from training.uplift.trial import Trial
 
 Candidate = Callable[[Trial, np.ndarray, int], Effects]  # a trial, its cross-fitted means (n, A), a seed
 N_FITS = 2  # of each candidate on all rows, by different seeds
-_CROSS = 100.0  # penalty of crosses of the linear half of the nuisances
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,9 @@ def cross_fit(trial: Trial, candidates: Mapping[str, Candidate], fold: np.ndarra
 
 
 def outcome_means(trial: Trial, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Expected outcomes (n, A) of rows: the mean of trees per arm and of a linear model with shrunken crosses."""
+    """Expected outcomes (n, A) of rows: the mean of trees per arm and of a linear model with crosses."""
     trees = fit_outcomes("trees", trial, seed)
-    linear = Learner("S", "linear", _CROSS).fit_joined(trial)
+    linear = Learner("S", "linear", has_crosses=True).fit_joined(trial)
     return lambda x: (trees.mean(x) + linear.mean(x)) / 2
 
 

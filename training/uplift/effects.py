@@ -51,9 +51,19 @@ class PerArm:
         return {"kind": "per_arm", "models": [model.to_json() for model in self.models]}
 
 
+def crossed(x: np.ndarray, arm: np.ndarray, n_arms: int, *, with_crosses: bool) -> np.ndarray:
+    """(n, f + T) features and treatments as 0/1; with crosses also features times each treatment, and times any of them.
+
+    What any treatment does is a column of its own, so that treatments borrow from each other; with one it would be double.
+    """
+    told = (arm[:, None] == np.arange(1, n_arms)).astype(np.float64)
+    crossing = [*told.T, told.sum(axis=1)] if n_arms > 2 else [*told.T]
+    return np.concatenate([x, told, *(who[:, None] * x for who in crossing if with_crosses)], axis=1)
+
+
 @dataclass(frozen=True)
 class Joined:
-    """One model of the outcome on features and arm; with `centre` and `spread` also on their products."""
+    """One model of the outcome on features and arm; with `centre` and `spread` also on their products (`crossed`)."""
 
     model: Model
     n_arms: int
@@ -64,14 +74,9 @@ class Joined:
         """(n, A) expected outcomes."""
         is_linear = self.centre is not None and self.spread is not None
         told = (x - self.centre) / self.spread if is_linear else x
-        found = []
-        for arm in range(self.n_arms):
-            arms = np.zeros((len(x), self.n_arms - 1))
-            if arm:
-                arms[:, arm - 1] = 1.0
-            crosses = [arms[:, [at]] * told for at in range(self.n_arms - 1)] if is_linear else []
-            found.append(self.model.predict(np.concatenate([told, arms, *crosses], axis=1)))
-        return np.stack(found, axis=1)
+        arms = (np.full(len(x), arm) for arm in range(self.n_arms))
+        designs = (crossed(told, arm, self.n_arms, with_crosses=is_linear) for arm in arms)
+        return np.stack([self.model.predict(design) for design in designs], axis=1)
 
     def effect(self, x: np.ndarray) -> np.ndarray:
         mean = self.mean(x)

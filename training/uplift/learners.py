@@ -1,6 +1,7 @@
 """Meta-learners of effects of several treatments over one base model, all from the same cross-fitted nuisances.
 
-S   one model of outcome on features and arm (Künzel et al. 2019); linear: arm x feature crosses, `cross` their penalty
+S   one model of outcome on features and arm (Künzel et al. 2019); linear: one odds ratio or step per arm,
+    or with arm x feature crosses whose penalties the data tell, so that most of them vanish (MacKay 1992)
 T   one model of outcome per arm (the same)
 X   each arm's residuals against the other arm's model, weighted by propensity (the same)
 DR  regression of the doubly robust pseudo-outcome (Kennedy 2020)
@@ -15,7 +16,7 @@ from typing import Final, Literal
 import numpy as np
 
 from training.uplift.bases import Base, fit_base, fit_linear
-from training.uplift.effects import Direct, Effects, Joined, PerArm
+from training.uplift.effects import Direct, Effects, Joined, PerArm, crossed
 from training.uplift.trial import Trial, doubly_robust
 
 Kind = Literal["S", "T", "X", "DR", "R", "CT"]
@@ -25,16 +26,15 @@ RIDGE: Final = 100.0  # of a regression of effects or amounts
 
 @dataclass(frozen=True)
 class Learner:
-    """One way to learn effects: `kind` over `base`; `cross` is the penalty of arm x feature crosses of the linear S."""
+    """One way to learn effects: `kind` over `base`; `has_crosses`: of arm and features, which only the linear S needs."""
 
     kind: Kind
     base: Base
-    cross: float = np.inf
+    has_crosses: bool = False
 
     @property
     def name(self) -> str:
-        crossed = f"({self.cross:g})" if self.kind == "S" and self.base == "linear" else ""
-        return f"{self.kind} {self.base}{crossed}"
+        return f"{self.kind} {self.base}" + " with crosses" * self.has_crosses
 
     @property
     def needs_nuisance(self) -> bool:
@@ -49,15 +49,6 @@ class Learner:
         return _fit_s(self, trial, np.empty(0), seed)
 
 
-def crossed(x: np.ndarray, arm: np.ndarray, n_arms: int, *, with_crosses: bool) -> np.ndarray:
-    """(n, f + T [+ T f]) features, treatments as 0/1, and their products with features."""
-    told = (arm[:, None] == np.arange(1, n_arms)).astype(np.float64)
-    parts = [x, told]
-    if with_crosses:
-        parts += [told[:, [at]] * x for at in range(n_arms - 1)]
-    return np.concatenate(parts, axis=1)
-
-
 def _fit_s(how: Learner, trial: Trial, mean: np.ndarray, seed: int) -> Joined:
     is_linear = how.base == "linear"
     if not is_linear:
@@ -69,11 +60,12 @@ def _fit_s(how: Learner, trial: Trial, mean: np.ndarray, seed: int) -> Joined:
     x = crossed((trial.x - centre) / spread, trial.arm, trial.n_arms, with_crosses=True)
     f, t = trial.x.shape[1], trial.n_arms - 1
     least = OUTCOME_RIDGE if trial.is_binary else RIDGE
-    penalty = np.concatenate([np.full(f, least), np.full(t, 1e-3), np.full(f * t, max(how.cross, least))])
-    # Crosses are standardised again inside, which would make their prior depend on the arm's size: undo it.
-    scale = np.sqrt(np.average((x - np.average(x, axis=0, weights=trial.weight)) ** 2, axis=0, weights=trial.weight))
-    penalty[f:] *= np.where(scale[f:] > 1e-9, 1 / np.maximum(scale[f:], 1e-9) ** 2, 1.0)
-    model = fit_linear(x, trial.y, trial.weight, is_class=trial.is_binary, penalty=penalty)
+    is_cross = np.arange(x.shape[1]) >= f + t
+    penalty = np.concatenate([np.full(f, least), np.full(t, 1e-3), np.full(is_cross.sum(), RIDGE)])
+    if not how.has_crosses:
+        penalty[is_cross] = np.inf
+    is_learnt = is_cross if how.has_crosses else None
+    model = fit_linear(x, trial.y, trial.weight, is_class=trial.is_binary, penalty=penalty, is_learnt=is_learnt)
     return Joined(model, trial.n_arms, centre, spread)
 
 

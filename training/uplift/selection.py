@@ -16,8 +16,8 @@ from scipy.stats import norm
 
 CLEARLY: Final = float(norm.ppf(0.95))  # standard errors of the difference to the best, one-sided 5%
 # How an amount's effect is thought of before it is seen: it goes through the step before it (slope 1), and what learners
-# on the amount itself and simple rules claim is noise (slope 0); each slope give or take 0.5.
-PRIOR_SD: Final = 0.5
+# on the amount itself and simple rules claim is noise (slope 0); each slope give or take 0.25.
+PRIOR_SD: Final = 0.25
 
 
 def loss_gains(pseudo: np.ndarray, effect: np.ndarray) -> np.ndarray:

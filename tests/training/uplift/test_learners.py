@@ -2,17 +2,18 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression, Ridge
+from scipy.special import logit
+from sklearn.linear_model import ARDRegression, LogisticRegression, Ridge
 
 from tests.training.uplift.simulated import simulated
 from training.uplift.bases import fit_base, fit_linear, model_from_json
 from training.uplift.crossfit import cross_fit
-from training.uplift.effects import effects_from_json
+from training.uplift.effects import crossed, effects_from_json
 from training.uplift.learners import Learner, fit_outcomes
 from training.uplift.trial import Trial, doubly_robust, folds_of
 
 EVERY = [Learner(kind, base) for kind in ("T", "X", "DR", "R", "CT") for base in ("linear", "trees")]
-EVERY += [Learner("S", "linear", 10.0), Learner("S", "trees")]
+EVERY += [Learner("S", "linear", has_crosses=True), Learner("S", "trees")]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,38 @@ def test_linear_bases_are_those_of_scikit_learn(told: tuple[Trial, np.ndarray]) 
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
     ours = fit_linear(trial.x, trial.y, trial.weight, penalty=20.0).predict(trial.x)
     np.testing.assert_allclose(ours, Ridge(alpha=20.0).fit(x, trial.y).predict(x), atol=1e-9)
+
+
+def test_penalties_that_the_data_tell_are_those_of_scikit_learn() -> None:
+    luck = np.random.default_rng(4)
+    x = luck.normal(size=(3_000, 4))
+    y = x @ [0.5, 0.1, 0.0, 0.0] + luck.normal(size=3_000)
+    ours = fit_linear(x, y, np.ones(3_000), is_learnt=np.full(4, True)).predict(x)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    np.testing.assert_allclose(ours, ARDRegression().fit(z, y).predict(z), atol=2e-3)
+
+
+def test_crosses_that_the_data_do_not_bear_out_leave_an_arm_its_one_odds_ratio() -> None:
+    luck = np.random.default_rng(6)
+    x, arm = luck.normal(size=(20_000, 4)), luck.integers(3, size=20_000)
+    odds = -1.0 + 0.5 * x[:, 1] + 0.4 * (arm > 0) + 0.3 * (arm == 2) * x[:, 0] + 0.2 * (arm > 0) * x[:, 2]
+    trial = Trial.of(x, arm, (luck.random(20_000) < 1 / (1 + np.exp(-odds))).astype(float), np.full(3, 1 / 3))
+    log_odds = logit(Learner("S", "linear", has_crosses=True).fit_joined(trial).mean(x))
+    ratio = log_odds[:, 1:] - log_odds[:, :1]
+    found = np.linalg.lstsq(np.column_stack([np.ones(len(x)), x]), ratio, rcond=None)[0]
+    three_errors = 0.11
+    assert found[0] == pytest.approx([0.4, 0.4], abs=three_errors)
+    assert found[1] == pytest.approx([0.0, 0.3], abs=three_errors)
+    assert found[3] == pytest.approx([0.2, 0.2], abs=three_errors), "what any treatment does"
+    assert np.abs(found[[2, 4]]).max() < 0.02, "and nothing else, where unpenalised slopes err by .04"
+
+
+def test_crosses_by_hand_have_one_for_any_treatment_where_there_are_several() -> None:
+    x = np.array([[2.0, 3.0]])
+    several = crossed(x, np.array([2]), 3, with_crosses=True)
+    assert several.tolist() == [[2, 3, 0, 1, 0, 0, 2, 3, 2, 3]]
+    assert crossed(x, np.array([1]), 2, with_crosses=True).tolist() == [[2, 3, 1, 2, 3]]
+    assert crossed(x, np.array([0]), 3, with_crosses=False).tolist() == [[2, 3, 0, 0]]
 
 
 def test_one_class_only_gives_a_small_rate_and_no_slope() -> None:
