@@ -3,10 +3,10 @@
 1. The reward model is calibrated towards the judged policy (`calibrated`): three coefficients on the model's own
    prediction and on the policy's probability of the action, fitted where the policy would act. Its direct method is then
    nearly unbiased (targeting, van der Laan and Rose 2011; a covariate of the policy, Bang and Robins 2005), but noisy.
-2. Of that correction the share S / (S + V) is kept (`credible`), as empirical Bayes shrinks a noisy measurement (Efron and
-   Morris 1973). V is the correction's variance; S, the variance of what the model expects, stands for the square of the
-   error that it may make about a policy: a guess at its size, not a bound. Where the model sees hardly any difference,
-   policies hardly differ, and a correction would be the noise of a few rewarded rows.
+2. Of that correction the share B / (B + V) is kept (`credible`), as empirical Bayes shrinks a noisy measurement (Efron and
+   Morris 1973). V is the correction's variance; B, twice the variance of what the model expects, stands for the square of
+   the error that it may make about a policy: a guess at its size, not a bound. Where the model sees hardly any
+   difference, policies hardly differ, and a correction would be the noise of a few rewarded rows.
 3. Doubly robust with that model, each row weighing min(w, 1) (weights as in Retrace, Munos et al. 2016): what the policy
    does as often as the log is corrected by rewards, without a row that counts for several.
 
@@ -27,6 +27,7 @@ MOST_WEIGHT: Final = 1.0  # of a row in the estimate; 2 to 10 were hardly better
 _PRIOR: Final = np.array([0.0, 1.0, 0.0])
 _PRECISION: Final = np.array([0.1, 5.0, 1.0])
 _MOST_ROOT, _USUAL_CLIP = 10.0, 20.0
+_DOUBT: Final = 2.0  # squared error of a model about a policy, in variances of what it expects
 _TINY: Final = 1e-6
 
 
@@ -52,16 +53,16 @@ def calibrated(log: Feedback) -> Feedback:
 
 
 def credible(full: Feedback) -> float:
-    """Share, 0 to 1, that is kept of a calibration: S / (S + V), of the calibrated log.
+    """Share, 0 to 1, that is kept of a calibration: B / (B + V), of the calibrated log.
 
-    S: variance of q' over contexts and actions, or its covariance with the rewards if that is less; of a model that is
-    right both are equal. V: variance of a self-normalised correction of the policy's value.
+    B: _DOUBT times the variance of q' over contexts and actions, or its covariance with the rewards if that is less; of a
+    model that is right both are equal. V: variance of a self-normalised correction of the policy's value.
     """
     seen = full.model[np.arange(len(full)), full.action]
     confirmed = float(((seen - seen.mean()) * (full.reward - full.reward.mean())).mean())
-    signal = min(float(full.model.var()), max(confirmed, 0.0))
+    squared_error = _DOUBT * min(float(full.model.var()), max(confirmed, 0.0))
     terms = per_cluster(self_normalised_dr(full, _USUAL_CLIP) - full.expected, full.cluster)
-    return signal / max(signal + float(terms.var()) / len(terms), np.finfo(float).tiny)
+    return squared_error / max(squared_error + float(terms.var()) / len(terms), np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def test_a_correction_is_kept_where_the_model_tells_rewards_apart_and_not_where_
     apart = [credible(calibrated(told_apart(3_000, 0.045, seed))) for seed in range(20)]
     alike = [credible(calibrated(told_apart(500, 0.0, seed))) for seed in range(20)]
     assert min(apart) > 0.9
-    assert np.median(alike) < 0.1
+    assert np.median(alike) < 0.25
 
 
 def test_a_model_whose_differences_no_reward_confirms_is_not_corrected_by_them() -> None:
