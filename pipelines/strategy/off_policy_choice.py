@@ -22,12 +22,14 @@ from pipelines.strategy.off_policy import Feedback, doubly_robust, self_normalis
 from pipelines.strategy.off_policy_interval import per_cluster
 from pipelines.strategy.reward_model import fit_ridge, logit, sigmoid
 
-MOST_WEIGHT: Final = 1.0  # of a row in the estimate; 2 to 10 were hardly better where rewards are many, worse where few
+# Both were chosen on simulated logs. Of a row in the estimate: with 2 or 3 rare rewards gain 2% to 4%, a shop's profit
+# loses 40% to 90%. Squared error of a model about a policy, in variances of what it expects: 1 costs rare rewards 3%.
+MOST_WEIGHT: Final = 1.0
+_DOUBT: Final = 2.0
 # Prior of the calibration: intercept 0, slope of the model 1, effect of the policy's probability 0, this firmly.
 _PRIOR: Final = np.array([0.0, 1.0, 0.0])
 _PRECISION: Final = np.array([0.1, 5.0, 1.0])
 _MOST_ROOT, _USUAL_CLIP = 10.0, 20.0
-_DOUBT: Final = 2.0  # squared error of a model about a policy, in variances of what it expects
 _TINY: Final = 1e-6
 
 
