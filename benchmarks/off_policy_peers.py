@@ -19,7 +19,7 @@ import numpy as np
 
 from pipelines.strategy import off_policy as ope
 from pipelines.strategy.off_policy import Feedback
-from pipelines.strategy.off_policy_choice import tuned
+from pipelines.strategy.off_policy_slope import tuned
 
 LAMBDAS = (10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0, 10000.0, np.inf)  # as in obp's examples
 SUB_GAUSSIAN = (0.0, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.5, 1.0)

@@ -17,8 +17,8 @@ import numpy as np
 
 from pipelines.strategy import off_policy as ope
 from pipelines.strategy.off_policy import Feedback
-from pipelines.strategy.off_policy_choice import tuned
 from pipelines.strategy.off_policy_interval import student_t
+from pipelines.strategy.off_policy_slope import tuned
 from pipelines.strategy.off_policy_value import Evaluation, evaluate_policy
 from pipelines.strategy.reward_model import Precision, design, fit_hierarchical, fit_ridge
 from training.job import run_job
@@ -147,7 +147,7 @@ def run(data: Path, n_resamples: int = N_RESAMPLES) -> dict[str, Any]:
 
 def _told(found: Evaluation) -> dict[str, Any]:
     return {
-        "clicks_per_impression": found.value.as_dict(), "estimator": found.estimator, "interval": found.method,
+        "clicks_per_impression": found.value.as_dict(), "calibration_kept": found.kept, "interval": found.method,
         "reward_model": found.reward_model, "overlap": found.overlap.as_dict(), "refusal": found.refusal,
     }  # fmt: skip
 

@@ -28,11 +28,12 @@ def per_cluster(terms: np.ndarray, cluster: np.ndarray | None) -> np.ndarray:
 
 
 def interval(log: Feedback, level: float = LEVEL, seed: int = 0) -> tuple[Interval, str]:
-    """Interval of the judged policy's value and the name of its method, from a log whose reward model is calibrated.
+    """Interval of the judged policy's value and the name of its method, from a log whose reward model has not seen its rows.
 
-    Of the self-normalised doubly robust estimate, whose bias is small beside its spread, which no narrower member of the
-    family can promise: with weights cut at sqrt(n) and, where that cuts any, uncut too, for what cutting hides. Widened
-    by Student's t at `freedom` of the terms, for a variance that few rows tell is no sure one.
+    Of the self-normalised doubly robust estimate, whose bias is small beside its spread, which no narrower estimator can
+    promise, nor one whose model was calibrated on the same rows (50 actions: 94.5% covered, 98% without). With weights cut
+    at sqrt(n) and, where that cuts any, uncut too, for what cutting hides. Widened by Student's t at `freedom` of the
+    terms, for a variance that few rows tell is no sure one.
     """
     from scipy.stats import t as student
 

@@ -21,13 +21,12 @@ class Evaluation:
     """The judged policy's value per decision, in the reward's unit."""
 
     value: Interval
-    estimator: str
+    kept: float  # share of the reward model's calibration that is credible
     method: str  # of the interval
     reward_model: str
     overlap: Overlap
     against_logging: Interval  # value less that of the policy that made the log, on the same rows
     refusal: str  # why the log cannot answer; "" where it can
-    candidates: dict[str, float]  # what each estimator of the family says
 
     @property
     def verdict(self) -> str:
@@ -38,7 +37,8 @@ class Evaluation:
 def evaluate_policy(log: Feedback, *, level: float = LEVEL, seed: int = 0) -> Evaluation:
     """The one default rule. Fits a reward model crosswise where the log has none. Same log and seed, same numbers.
 
-    The value is that of the chosen estimator, the interval that of a nearly unbiased one, stretched to hold the value.
+    The value is the rule's (off_policy_choice.py), the interval that of a nearly unbiased estimator, stretched to hold it: a
+    value that was shrunken has a bias which its own spread would not tell.
     Raises OffPolicyError for a log that is none; for one that is too thin, `refusal` says so and the numbers stand as what
     they are.
     """
@@ -49,19 +49,18 @@ def evaluate_policy(log: Feedback, *, level: float = LEVEL, seed: int = 0) -> Ev
     seen = overlap(log)
     if seen.effective_rows == 0:
         nothing = Interval(np.nan, -np.inf, np.inf)
-        return Evaluation(nothing, "none", "none", name, seen, nothing, _refusal(log, seen), {})
+        return Evaluation(nothing, 0.0, "none", name, seen, nothing, _refusal(log, seen))
     choice = choose(log)
-    around, method = interval(choice.log, level, seed)
-    gain = per_cluster(self_normalised_dr(choice.log) - log.reward, log.cluster)
+    around, method = interval(log, level, seed)
+    gain = per_cluster(self_normalised_dr(log) - log.reward, log.cluster)
     return Evaluation(
         value=Interval(choice.value, min(around.low, choice.value), max(around.high, choice.value)),
-        estimator=choice.estimator,
+        kept=choice.kept,
         method=method,
         reward_model=name,
         overlap=seen,
         against_logging=student_t(gain, level),
         refusal=_refusal(log, seen),
-        candidates=choice.candidates,
     )
 
 

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.strategy.off_policy import Feedback
-from pipelines.strategy.off_policy_choice import calibrated
 from pipelines.strategy.off_policy_interval import (
     bernstein,
     bootstrap_t,
@@ -94,14 +93,14 @@ def rare_log(n: int, seed: int) -> Feedback:
 def test_few_rewards_are_left_to_bernstein_and_more_to_the_bootstrap() -> None:
     few, many = rare_log(200, 1), rare_log(4_000, 1)
     assert effective_events(few) < 10 < effective_events(many)
-    assert interval(calibrated(few))[1] == "empirical Bernstein"
-    assert interval(calibrated(many))[1] == "bootstrap-t and t"
+    assert interval(few)[1] == "empirical Bernstein"
+    assert interval(many)[1] == "bootstrap-t and t"
     assert effective_events(replace(few, reward=np.zeros(200))) == 0
 
 
 def test_intervals_hold_where_rewards_are_rare() -> None:
     truth, covered = 0.8 * 0.02 + 0.2 * 0.01, []
     for seed in range(60):
-        found, _ = interval(calibrated(rare_log(1_000, seed)), seed=seed)
+        found, _ = interval(rare_log(1_000, seed), seed=seed)
         covered.append(found.low <= truth <= found.high)
     assert np.mean(covered) >= 0.93
