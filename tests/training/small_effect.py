@@ -19,6 +19,7 @@ from training.tasks.effect_examples import (
     CLICKED,
     COMPLAINED,
     CUSTOMER_NUMBERS,
+    SEEN,
     STRATEGY_COLUMNS,
     WEEKDAY,
     WEIGHT,
@@ -43,7 +44,7 @@ def profiles(n: int, seed: int = 0) -> pa.Table:
     is_evening = rng.random(n) < 0.5
     columns: dict[str, Any] = {C.USER_KEY: [f"u{number:05d}" for number in range(n)]}
     columns[C.SEGMENT_NAME] = np.where(is_evening, "owls", "larks")
-    columns[C.NON_LATIN_SHARE] = np.full(n, 0.1)
+    columns[C.NON_LATIN_SHARE], columns[SEEN] = np.full(n, 0.1), np.full(n, 20.0)
     for name in (name for name in CUSTOMER_NUMBERS if name not in columns):
         columns[name] = rng.gamma(1.0, 10.0, n).round()
     for name in (C.NIGHT_SHARE, C.AFTERNOON_SHARE, C.TOP_CATEGORY_SHARE, C.TOP_BRAND_SHARE):

@@ -39,8 +39,9 @@ _COUNTED: Final = (
 )  # fmt: skip
 RECENT: Final = "n_deliveries_recent"  # on all channels, within their cap windows
 ON_CHANNEL: Final = (C.N_DELIVERIES, C.N_CLICKS)  # also per channel, as "email_n_clicks"
+SEEN: Final = "n_sessions_seen"  # as counted, however young the shop is: how much is known of the customer's hours
 WEEKDAY: Final = "weekday"  # 1 to 7 from Monday, of the night after
-CUSTOMER_NUMBERS: Final = (*NUMBERS, RECENT, WEEKDAY)
+CUSTOMER_NUMBERS: Final = (*NUMBERS, RECENT, SEEN, WEEKDAY)
 CUSTOMER_TEXTS: Final = (C.TOP_CATEGORY_ID,)
 STRATEGY_COLUMNS: Final = (
     C.STRATEGY_ID, C.OFFER, C.DISCOUNT_PERCENT, C.CHANNEL, C.SEND_WINDOW, C.FREQUENCY, C.CREATIVE_STYLE,
@@ -88,6 +89,7 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
     keys = profiles[C.USER_KEY].combine_chunks()
     n_nights = len(set(window(night, shop.features.window_nights)) & set(store.nights("events")))
     whole = shop.features.window_nights / max(n_nights, 1)
+    profiles = profiles.append_column(SEEN, pc.cast(profiles[C.N_SESSIONS], pa.float64()))
     for name in _COUNTED:
         at = profiles.schema.get_field_index(name)
         profiles = profiles.set_column(at, name, pc.multiply(pc.cast(profiles[name], pa.float64()), whole))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
-from training.tasks.effect_examples import RECENT, WEEKDAY, on_channel
+from training.tasks.effect_examples import RECENT, SEEN, WEEKDAY, on_channel
 
 OTHERS: Final = "others"  # columns that a model may see and that no factor names
 _PARTS: Final = {
@@ -56,7 +56,7 @@ def factors_of(rows: pa.Table) -> tuple[Factor, ...]:
     answered = tuple(name for name in rows.schema.names if name.endswith((f"_{C.N_DELIVERIES}", f"_{C.N_CLICKS}")))
     known = (
         Factor("answers", (C.N_DELIVERIES, C.N_CLICKS, *answered, C.CHANNEL), _answers),
-        Factor("hours", (*_PARTS, C.ACTIVE_HOUR, C.SEND_WINDOW), _hours),
+        Factor("hours", (*_PARTS, SEEN, C.ACTIVE_HOUR, C.SEND_WINDOW), _hours),
         Factor("offer", (C.OFFER, C.DISCOUNT_PERCENT), _offer),
         Factor("frequency", (C.FREQUENCY,), lambda row, _: f"{_count(row[C.FREQUENCY], 'message', 'messages')}"),
         Factor("style", (C.CREATIVE_STYLE, C.NON_LATIN_SHARE), _style),
