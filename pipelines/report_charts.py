@@ -31,7 +31,7 @@ def stacked(parts: Sequence[tuple[float, str]], label: str) -> Markup:
 
 def diverging(value: float, limit: float, label: str) -> Markup:
     """A bar from the middle, right for more and left for less than usual; longer than `limit` is cut off there."""
-    half = 50 * min(abs(value), limit) / limit
+    half = 50 * min(abs(value), limit) / limit if limit else 0.0
     x, tone = (50.0, "accent") if value >= 0 else (50 - half, "warm")
     mark = f'<rect class="t-{tone}" x="{_n(x)}%" y="15%" width="{_n(half)}%" height="70%" rx="1.5"/>'
     return _svg("diverging", label, mark + '<line class="s-axis" x1="50%" x2="50%" y1="0" y2="100%"/>')

@@ -58,6 +58,11 @@ def test_a_curve_of_gains_starts_at_nothing_and_as_many_by_lot_end_where_it_ends
     assert lot == "0,96 50,73 100,50"
 
 
+def test_bars_of_a_scale_without_width_are_empty() -> None:
+    assert 'width="0%"' in diverging(0.0, 0.0, "all the same")
+    assert 'width="0%"' in bar(0, 0, "nothing")
+
+
 def test_labels_are_escaped() -> None:
     assert "<script>" not in bar(1, 2, '"><script>')
 

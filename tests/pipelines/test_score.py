@@ -29,7 +29,8 @@ def shop(explore_nights: int = 3, **models: Any) -> Shop:
     )
     settings = Models(tasks=("effect",), judged_nights=1, valid_nights=1, **models)
     demo = load_shop("demo")
-    strategy = demo.strategy.model_copy(update={"explore_nights": explore_nights})
+    # By lot something is sent whatever the model expects: with 150 customers it may rightly expect nothing of any message.
+    strategy = demo.strategy.model_copy(update={"explore_nights": explore_nights, "explore_percent": 30})
     return demo.model_copy(update={"simulator": simulator, "models": settings, "strategy": strategy})
 
 
