@@ -39,8 +39,8 @@ CROSSES: Final = (
 )
 # Precisions of the normal priors around zero: a term one standard deviation off moves the logit by about 1 / sqrt(these).
 _CUSTOMER, _STRATEGY, _CROSS = 200.0, 10.0, 30.0
-# Wording moves a rate of clicks by about a tenth, as trials of texts usually find. A firmer guess than of channels and hours:
-# the few hundred clicks of a start cannot tell less, and a plan that holds the wrong style best stops trying the other.
+# Wording is thought to move a rate of clicks by about a tenth: a judgement, firmer than that of channels and hours, as
+# the few hundred clicks of a start cannot refute luck, and a plan that holds the wrong style best stops trying the other.
 _STYLE = 200.0
 _UNSEEN_VISITS = 1.0  # in each part of the day, beside those seen: two visits do not make an evening person
 _USUAL_CLICKS, _USUAL_DELIVERIES, _OWN_DELIVERIES = 1.0, 10.0, 5.0  # what a rate of clicks starts from
