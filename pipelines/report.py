@@ -19,6 +19,7 @@ from pipelines.core.tables import TABLES
 from pipelines.judged_policies import last_kept
 from pipelines.readout import inputs_of
 from pipelines.report_audience import MEASURED_NIGHTS
+from pipelines.report_calibration import SCORES, nights_scored
 from pipelines.report_models import closed_loop_file
 from pipelines.report_numbers import TREND_NIGHTS, collect
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
@@ -148,6 +149,7 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
         inputs |= store.inputs(table, window(night, MEASURED_NIGHTS))
     for table in ("campaign_plan", "plan_reasons"):
         inputs |= store.inputs(table, window(night, MEASURED_NIGHTS + 1))
+    inputs |= store.inputs(SCORES, nights_scored(night, store))
     played = closed_loop_file(store)
     if shop.simulator and played.exists():
         inputs["evaluations/closed_loop"] = file_hash(played)

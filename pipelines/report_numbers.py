@@ -18,6 +18,7 @@ from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.readout_compare import experiments
 from pipelines.report_audience import measured, plan, segments
+from pipelines.report_calibration import calibration
 from pipelines.report_fairness import fairness
 from pipelines.report_market import coming, prices
 from pipelines.report_models import closed_loop, models
@@ -44,6 +45,7 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "fairness": fairness(night, shop, store),
         "closed_loop": closed_loop(shop, store),
         "measured": measured(night, store),
+        "calibration": calibration(night, shop, store),
         "uplift": uplift(night, shop, store),
         "policies": policies(night, store),
         "experiments": experiments(night, shop, store),
