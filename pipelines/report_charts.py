@@ -37,8 +37,16 @@ def diverging(value: float, limit: float, label: str) -> Markup:
     return _svg("diverging", label, mark + '<line class="s-axis" x1="50%" x2="50%" y1="0" y2="100%"/>')
 
 
-def interval(low: float, value: float | None, high: float, limits: tuple[float, float], label: str) -> Markup:
-    """A dot with its interval on a scale from limits[0] to limits[1]; a line marks zero where the scale crosses it."""
+def interval(
+    low: float,
+    value: float | None,
+    high: float,
+    limits: tuple[float, float],
+    label: str,
+    expected: float | None = None,
+) -> Markup:
+    """A dot with its interval on a scale from limits[0] to limits[1]; a line marks zero where the scale crosses it, another
+    what was expected."""
     start, end = limits
     span = (end - start) or 1.0
 
@@ -49,6 +57,8 @@ def interval(low: float, value: float | None, high: float, limits: tuple[float, 
     if start < 0 < end:
         marks += f'<line class="s-axis" x1="{at(0)}%" x2="{at(0)}%" y1="0" y2="100%"/>'
     marks += f'<line class="s-accent wide" x1="{at(low)}%" x2="{at(high)}%" y1="50%" y2="50%"/>'
+    if expected is not None:
+        marks += f'<line class="s-other" x1="{at(expected)}%" x2="{at(expected)}%" y1="8%" y2="92%"/>'
     if value is not None:
         marks += f'<circle class="t-accent ring" cx="{at(value)}%" cy="50%" r="5"/>'
     return _svg("interval", label, marks)

@@ -16,6 +16,7 @@ CHARTS = {
     "stacked of nothing": stacked([(0, "accent")], "empty"),
     "diverging": diverging(-9, 2, "far less"),
     "interval": interval(0.1, 0.2, 0.4, (0, 0.4), "a rate"),
+    "interval beside what was expected": interval(0.1, 0.2, 0.4, (0, 0.5), "a rate", 0.5),
     "interval without a value": interval(0, None, 1, (0, 1), "no rate"),
     "interval across zero": interval(-0.1, 0.0, 0.1, (-0.2, 0.2), "a difference"),
     "curve": curve([(0, 0), (2, 5), (4, 7)], (2, 5), "profit against budget"),
@@ -56,6 +57,11 @@ def test_a_curve_of_gains_starts_at_nothing_and_as_many_by_lot_end_where_it_ends
     lot, own = re.findall(r'<polyline class="s-\w+"[^>]* points="([^"]+)"', chart)
     assert own == "0,96 50,27 100,50"  # 4 is at 4 and 0 at 96 from the top
     assert lot == "0,96 50,73 100,50"
+
+
+def test_what_was_expected_is_a_line_across_the_interval() -> None:
+    assert 'class="s-other" x1="50%" x2="50%"' in interval(0.1, 0.2, 0.4, (0, 0.5), "a rate", 0.25)
+    assert "s-other" not in interval(0.1, 0.2, 0.4, (0, 0.5), "a rate")
 
 
 def test_bars_of_a_scale_without_width_are_empty() -> None:
