@@ -1,0 +1,1 @@
+"""Recommenders: who touched what, models that rank items, how good the rankings are."""
