@@ -36,7 +36,7 @@ def ndcg(lists: np.ndarray, truth: csr_matrix, misses: np.ndarray | int = 0) -> 
     could have (Jarvelin and Kekalainen 2002). NaN without a truth."""
     discount = 1 / np.log2(np.arange(2, lists.shape[1] + 2))
     size = np.diff(truth.astype(bool).tocsr().indptr) + misses
-    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(size, lists.shape[1])]
+    best: np.ndarray = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(size, lists.shape[1])]
     gains: np.ndarray = (hits(lists, truth) * discount).sum(axis=1)
     with np.errstate(invalid="ignore"):
         return gains / best
