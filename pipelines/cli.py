@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,18 +13,15 @@ from rich.console import Console
 from pipelines.cli_models import evaluate, promote, rollback, train
 from pipelines.cli_operations import doctor, down, erase, up
 from pipelines.cli_options import (
-    EngineOption,
-    ForceOption,
     JsonOption,
-    LandingOption,
     ShopOption,
-    machine_with,
     night_of,
     opened,
     print_json,
 )
 from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import EXIT_FAILED, NightmarketError, WrongUseError
+from pipelines.core.machine import Machine
 from pipelines.core.storage import default_root, storage_error
 
 if TYPE_CHECKING:
@@ -38,6 +36,26 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 an audit failed and nothing was published.",
 )
+
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", "-e", help="duckdb (no Java) or spark; conf/local.yaml says the default.")
+]
+LandingOption = Annotated[
+    Path | None, typer.Option("--landing", help="Folder that files land in; the shop's own by default.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Compute again what is up to date; the bytes stay the same.")
+]
+
+
+def _machine_with(engine: str | None) -> Machine:
+    """This machine, with the engine asked for. Raises WrongUseError for another word than duckdb and spark."""
+    machine = load_machine()
+    if engine is None:
+        return machine
+    if engine not in ("duckdb", "spark"):
+        raise WrongUseError(f"unknown engine '{engine}': expected duckdb or spark")
+    return machine.model_copy(update={"engine": engine})
 
 
 def _landing(landing: Path | None) -> Path | None:
@@ -73,12 +91,10 @@ def night(
 
     settings = load_shop(shop)
     progress = RichProgress()
-    context = nights.open_context(settings, machine_with(engine), _landing(landing), force=force, note=progress.note)
+    context = nights.open_context(settings, _machine_with(engine), _landing(landing), force=force, note=progress.note)
     when = nights.check_night(date_) if date_ else nights.default_night(settings)
-    try:
+    with closing(progress):
         summary = nights.run(when, context, progress=progress, replay_quarantine=replay_quarantine)
-    finally:
-        progress.close()
     if as_json:
         print_json(summary)
         return
@@ -110,11 +126,11 @@ def backfill(
 
     settings = load_shop(shop)
     progress = RichProgress()
-    context = nights.open_context(settings, machine_with(engine), _landing(landing), force=force, note=progress.note)
+    context = nights.open_context(settings, _machine_with(engine), _landing(landing), force=force, note=progress.note)
     if stale and (first or last):
         raise WrongUseError("--stale finds its nights itself: leave --from and --to away")
     chosen = many.stale(context) if stale else many.choose(context, night_of(first), night_of(last))
-    try:
+    with closing(progress):
         summaries = many.run(
             chosen,
             context,
@@ -122,8 +138,6 @@ def backfill(
             progress=progress,
             started=lambda day: progress.console.print(f"night {day}", highlight=False),
         )
-    finally:
-        progress.close()
     if as_json:
         print_json({"shop": shop, "nights": summaries})
         return
@@ -174,10 +188,8 @@ def simulate(
     context = nights.open_context(settings, load_machine(), landing, note=progress.note)
     last = night_of(through) or nights.default_night(settings)
     progress.stage("simulate")
-    try:
+    with closing(progress):
         written = nights.simulate_until(last, context)
-    finally:
-        progress.close()
     if as_json:
         print_json({"shop": shop, "landing": str(context.landing), "nights": [day.isoformat() for day in written]})
     else:
@@ -192,10 +204,8 @@ def _evaluate_loop(
 
     jobs = min(load_machine().threads or os.cpu_count() or 1, seeds)
     progress.stage("evaluate")
-    try:
+    with closing(progress):
         result = play(shop, default_root(), n_nights, seeds, jobs=jobs, plot_to=plot, note=progress.note)
-    finally:
-        progress.close()
     if as_json:
         print_json(result)
         return

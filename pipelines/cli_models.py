@@ -1,5 +1,6 @@
 """Commands about models: evaluate, train, promote, rollback."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -58,10 +59,8 @@ def train(
     context, progress = opened(shop)
     night = night_of(date_) or training.newest_night(task, context)
     progress.stage("train")
-    try:
+    with closing(progress):
         made = training.train(task, night, context)
-    finally:
-        progress.close()
     if as_json:
         print_json(made | {"night": night.isoformat()})
         return
@@ -92,10 +91,8 @@ def promote(
     context, progress = opened(shop)
     night = night_of(date_) or promotion.next_night(context)
     progress.stage("promote")
-    try:
+    with closing(progress):
         verdict = promotion.promote(task, night, context, version)
-    finally:
-        progress.close()
     if as_json:
         print_json(verdict.as_dict() | {"night": night.isoformat()})
         return

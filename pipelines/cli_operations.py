@@ -1,6 +1,7 @@
 """Commands that run the house: up, down, erase, doctor."""
 
 import sys
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -30,10 +31,8 @@ def up(
 
     progress = RichProgress()
     progress.stage("up")
-    try:
+    with closing(progress):
         told = start(airflow_port, mlflow_port, progress.note)
-    finally:
-        progress.close()
     if as_json:  # the password stays in its file: output of programs is kept in logs
         print_json(
             {
@@ -99,10 +98,8 @@ def erase(
         print_json({"request": name}) if as_json else print(name)
         return
     progress.stage("erase")
-    try:
+    with closing(progress):
         certificate = erasing.run_request(name, context)
-    finally:
-        progress.close()
     if as_json:
         print_json(certificate)
         return
