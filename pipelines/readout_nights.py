@@ -121,9 +121,8 @@ class Living:
         """Complaints and unsubscribes that answer the night's messages, whenever they were told."""
         import pyarrow.compute as pc
 
-        if (
-            told := self.feedback.arrived("outcomes", night)
-        ) is not None:  # looked at as a whole once, on its own night
+        told = self.feedback.arrived("outcomes", night)
+        if told is not None:  # looked at as a whole once, on its own night
             self._odd_answers(night, told)
         for arrival, mine in self.feedback.answers_to(night, sent):
             if arrival > night:

@@ -42,11 +42,10 @@ def calibration(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     """{nights, messages, measures: [{name, expected, told, groups: [{expected, told}]}]}; told: k of n with its interval."""
     made = sorted(nights_scored(night, store))
     keys, parts = customers_of(made, store), []
-    living = Living(
-        shop, store, keys, night, Anomalies(shop.cleaning.late_nights)
-    )  # told in the section on experiments
+    anomalies = Anomalies(shop.cleaning.late_nights)  # told in the section on experiments
+    living = Living(shop, store, keys, night, anomalies)
     for one in made:
-        plan = read_plan(one, store, keys, Anomalies(shop.cleaning.late_nights))
+        plan = read_plan(one, store, keys, anomalies)
         got, clicked = _answered(one + timedelta(days=1), plan, living)
         bought = living.night(one + timedelta(days=1), plan)[:, PURCHASES] > 0
         expected = _expected(one, store, keys, plan)

@@ -35,9 +35,8 @@ class RatesModel:
     other one and nothing."""
 
     segments: tuple[str, ...]
-    strategies: tuple[
-        str, ...
-    ]  # sent ones, and those made of the same offers, channels, windows, frequencies and styles
+    # Sent ones, and those made of the same offers, channels, windows, frequencies and styles.
+    strategies: tuple[str, ...]
     rates: Mapping[str, np.ndarray]  # P_CLICK, P_CONVERSION, P_COMPLAINT
     lift_sd: np.ndarray  # of P_CONVERSION over sending nothing
     order_cents: float  # before any discount
