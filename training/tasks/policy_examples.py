@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
+from pipelines.core.feedback import Feedback
 from pipelines.core.margins import margins_of
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
@@ -147,19 +148,25 @@ def _margin_cents(rows: pa.Table, target: pa.Table, message_cost: np.ndarray) ->
 
 
 def _recent(shop: Shop, store: Store, night: date, keys: pa.Array) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """RECENT of the customers `keys` (n), and the places of those who rest from a message."""
+    """RECENT of the customers `keys` (n), and the places of those who rest from a message.
+
+    What was told late counts for the night of its message, as far as it was told by the end of `night`.
+    """
     found = {name: np.zeros(len(keys)) for name in RECENT}
     resting = np.zeros(len(keys), dtype=bool)
-    for ago, one in enumerate(reversed(window(night, max(LOOK_BACK, shop.strategy.rest_nights)))):
-        sent = read(store, "deliveries", [one], C.USER_KEY, C.STATUS)
-        told = read(store, "outcomes", [one], C.USER_KEY, C.OUTCOME)
-        counts = dict.fromkeys(_COUNTED, np.zeros(len(keys)))
-        if sent is not None:
-            counts["message"] = _count(sent.filter(pc.equal(sent[C.STATUS], "delivered"))[C.USER_KEY], keys)
-            if ago < shop.strategy.rest_nights:
-                resting |= counts["message"] > 0
-        for what in _COUNTED[1:] if told is not None else ():
-            counts[what] = _count(told.filter(pc.equal(told[C.OUTCOME], what))[C.USER_KEY], keys)
+    feedback = Feedback(shop, store, night)
+    for one in window(night, max(LOOK_BACK, shop.strategy.rest_nights)):
+        ago = (night - one).days
+        sent = feedback.sent_on(one)
+        counts = {what: np.zeros(len(keys)) for what in _COUNTED}
+        counts["message"] += _count(sent.filter(pc.equal(sent[C.STATUS], "delivered"))[C.USER_KEY], keys)
+        if ago < shop.strategy.rest_nights:
+            resting |= counts["message"] > 0
+        if answers := [told for _, told in feedback.answers_to(one, sent)]:
+            by = [C.OUTCOME_ID, C.USER_KEY, C.OUTCOME]
+            told = pa.concat_tables(answers).group_by(by).aggregate([])  # what is told twice counts once
+            for what in _COUNTED[1:]:
+                counts[what] += _count(told.filter(pc.equal(told[C.OUTCOME], what))[C.USER_KEY], keys)
         for what, n in counts.items():
             for speed, left in FORGET.items():
                 found[f"{what}_{speed}"] += left**ago * n

@@ -222,6 +222,36 @@ def test_a_state_counts_what_was_sent_lately_and_what_may_still_be_sent(tmp_path
     assert states_of(rested, store, last)[left_on("push")].to_pylist() == [0.0, 0.0]
 
 
+def test_a_state_counts_what_is_told_late_for_its_own_night_once_and_only_when_it_was_told(tmp_path: Path) -> None:
+    store, small = Store(tmp_path, "small"), shop()
+    agreed = tuple(one.model_copy(update={"default_consent": True}) for one in small.strategy.channels)
+    strategy = small.strategy.model_copy(update={"rest_nights": 1, "channels": agreed})
+    small = small.model_copy(update={"strategy": strategy})
+    tuesday, wednesday, thursday = (MONDAY + timedelta(days=day) for day in (1, 2, 3))
+    for night in (MONDAY, tuesday, wednesday):
+        publish(store, "user_profiles", night, [{"user_key": user} for user in ("ann", "ben")])
+        publish(store, "segments", night, [{"user_key": user} for user in ("ann", "ben")])
+    click, purchase = ({"outcome_id": f"o-{what}", "delivery_id": "d-ann-0", "user_key": "ann", "outcome": what}
+                       for what in ("click", "purchase"))  # fmt: skip
+    publish(store, "deliveries", MONDAY, [delivery("ann", PLAIN)])
+    publish(store, "deliveries", tuesday, [delivery("ben", PLAIN)])  # sent on Monday
+    publish(store, "outcomes", tuesday, [click])
+    publish(store, "deliveries", wednesday, [delivery("ann", PLAIN, "bounced")])  # told again, and better known
+    publish(store, "outcomes", wednesday, [click, purchase, click | {"outcome_id": "o-lost", "delivery_id": "lost"}])
+    publish(store, "deliveries", thursday, [delivery("ben", PLAIN, number=1)])
+    publish(store, "outcomes", thursday, [click | {"outcome_id": "o-2"}])
+
+    def told(night: date) -> np.ndarray:
+        found = states_of(small, store, night)
+        return np.array([found[f"{what}_slow"].to_pylist() for what in ("message", "click", "purchase")])
+
+    assert told(MONDAY) == pytest.approx(np.array([[1, 0], [0, 0], [0, 0]]))
+    assert told(tuesday) == pytest.approx(np.array([[0.85, 0.85], [0.85, 0], [0, 0]]))
+    assert told(wednesday) == pytest.approx(np.array([[0, 0.85**2], [0.85**2, 0], [0.85**2, 0]]))
+    rests = [(states_of(small, store, night)[left_on("push")].to_numpy() == 0).tolist() for night in (MONDAY, tuesday)]
+    assert rests == [[True, False], [False, False]], "a night of rest follows the night of the message"
+
+
 def test_nights_that_cannot_teach_a_policy_are_refused_in_one_line(tmp_path: Path) -> None:
     store, small = Store(tmp_path, "small"), shop()
     first, second, third = (MONDAY + timedelta(days=day) for day in range(3))
