@@ -162,6 +162,8 @@ class Columns:
     CONTRIBUTION_CENTS: Final = "contribution_cents"
     MODEL_NAME: Final = "model_name"
     MODEL_VERSION: Final = "model_version"
+    # recommendations
+    SLOT: Final = "slot"
     # experiments
     EXPERIMENT: Final = "experiment"
     ARM: Final = "arm"
