@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
 from training.recommend.interactions import Interactions
 from training.recommend.ranker_protocol import DAY_S, aligned, read_parts, write_parts
+
+_BEHIND: Final = 1e-9  # of a score: orders what is equal, moves nothing else
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,21 @@ class Popularity:
         most = self.customers.max(initial=0.0)
         return aligned(self.customers / (most + 1), self.items, items)
 
+    def behind(self, scores: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(n, n_items) the scores of a model, items that it scores alike in the order of popularity."""
+        return scores + _BEHIND * self.share(items)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `of` makes it from again."""
+        return {"items": self.items, "customers": self.customers}
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray]) -> "Popularity":
+        return cls(arrays["items"], arrays["customers"])
+
     def save(self, folder: Path) -> None:
-        write_parts(folder, self.kind, {}, {"items": self.items, "customers": self.customers})
+        write_parts(folder, self.kind, {}, self.arrays())
 
     @classmethod
     def load(cls, folder: Path) -> "Popularity":
-        _, arrays = read_parts(folder, cls.kind)
-        return cls(arrays["items"], arrays["customers"])
+        return cls.of(read_parts(folder, cls.kind)[1])

@@ -88,6 +88,26 @@ def places(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.where(known[place] == asked, place, NO_ITEM)
 
 
+def reordered(matrix: csr_matrix, have: np.ndarray, want: np.ndarray) -> csr_matrix:
+    """(n, n_want) the columns of a matrix (n, n_have) under other items' ids (both sorted); unknown items are empty."""
+    if have is want or np.array_equal(have, want):
+        return matrix
+    told = matrix.tocoo()
+    place = places(want, have)[told.col]
+    kept = place != NO_ITEM
+    return csr_matrix((told.data[kept], (told.row[kept], place[kept])), shape=(matrix.shape[0], len(want)))
+
+
+def columns_of(scores: np.ndarray, have: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """(n, n_want) the same for dense scores (n, n_have); 0 for unknown items."""
+    if have is want or np.array_equal(have, want):
+        return scores
+    place = places(have, want)
+    found = np.zeros((len(scores), len(want)))
+    found[:, place != NO_ITEM] = scores[:, place[place != NO_ITEM]]
+    return found
+
+
 def write_parts(folder: Path, kind: str, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a ranker's settings as JSON and its arrays as npz into an existing folder."""
     (folder / _SETTINGS).write_text(json.dumps({"kind": kind, **settings}, sort_keys=True), encoding="utf-8")

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Final
 
 from pipelines.core.errors import TrainingError
+from training.recommend.als import Als
+from training.recommend.ease import Ease
+from training.recommend.history import History
+from training.recommend.item_knn import ItemKnn
 from training.recommend.popularity import Popularity
 from training.recommend.ranker_protocol import Ranker, read_settings
 
-RANKERS: Final[dict[str, type[Ranker]]] = {
-    Popularity.kind: Popularity,
-}
+RANKERS: Final[dict[str, type[Ranker]]] = {ranker.kind: ranker for ranker in (Popularity, History, ItemKnn, Ease, Als)}
 
 
 def load_ranker(folder: Path) -> Ranker:
