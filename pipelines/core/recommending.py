@@ -1,8 +1,13 @@
 """How a shop's recommendations are made, `recommend` in conf/shops/NAME.yaml: how many, what bounds them, who gets none."""
 
+from typing import Final
+
 from pydantic import Field
 
 from pipelines.core.settings import Settings
+
+CHANNEL: Final = "recommendation"  # of the impressions and clicks that tell what became of them
+FILE, SEGMENT_FILE = "recommendations.csv", "segment_recommendations.csv"  # of the plan's export
 
 
 class Recommend(Settings):
