@@ -274,7 +274,7 @@ class Simulator(Settings):
         return value
 
 
-Task = Literal["behaviour", "effect", "policy", "pricing", "value"]
+Task = Literal["behaviour", "effect", "policy", "pricing", "recommender", "value"]
 
 
 class Models(Settings):
