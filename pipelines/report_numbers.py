@@ -17,6 +17,7 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.readout_compare import experiments
+from pipelines.readout_recommend import brought
 from pipelines.report_audience import measured, plan, segments
 from pipelines.report_calibration import calibration
 from pipelines.report_fairness import fairness
@@ -51,6 +52,7 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "experiments": experiments(night, shop, store),
         "cost": cost(night, shop, store),
     }
+    sections["brought"] = brought(night, shop, store, sections["experiments"]["experiments"])
     sections["coming"] = coming(night, store, sections["trend"])
     sections["prices"] = prices(night, shop, store)
     sections["quality"] = quality(night, shop, store, sections)
