@@ -241,13 +241,18 @@ def judge_segments(differences: Mapping[str, Interval], *, higher_is_better: boo
 def judge_policy(found: Mapping[str, Any]) -> Finding:
     """Refused if the lower bound of what the challenger's policy earns lies below the champion's by more than noise.
 
-    `found`: rows, disagree, effective_rows, and Interval.as_dict of challenger, champion and their paired difference, `unit`. The
-    bounds share customers and days, so noise is that of the difference: half its interval. For bounds of equal width that
-    is the whole difference below 0; a challenger whose value is less certain needs to promise more. Logs that tell the two
-    apart by fewer than MIN_POLICY_ROWS effective rows cannot answer and block nothing: the metric decides.
+    `found`: rows, disagree, effective_rows, and Interval.as_dict of challenger, champion and their paired difference; their
+    `unit` where it is not profit, a `refusal` where the log says that it cannot tell. The bounds share customers and days, so
+    noise is that of the difference: half its interval. For bounds of equal width that is the whole difference below 0; a
+    challenger whose value is less certain needs to promise more. Logs that tell the two apart by fewer than MIN_POLICY_ROWS
+    effective rows cannot answer and block nothing: the metric decides.
     """
     if found["disagree"] == 0 and found["rows"]:
         return Finding("off_policy", True, f"both would have chosen alike in {found['rows']} logged choices")
+    if found.get("refusal"):
+        return Finding(
+            "off_policy", True, f"cannot tell: {found['refusal']}; more exploration (explore_percent) makes more"
+        )
     if found["effective_rows"] < MIN_POLICY_ROWS:
         return Finding(
             "off_policy",

@@ -22,6 +22,7 @@ from pipelines.core.errors import OffPolicyError
 from pipelines.strategy.judgement import Interval
 from pipelines.strategy.off_policy_interval import bootstrap_t, freedom, per_cluster, student_t, widest
 
+LEAST_SUPPORTED: Final = 0.7  # of the looks at judged lists: with less, the rest is guesswork
 _FADE: Final = (0.5, 0.5)  # prior mean and deviation of how fast slots fade, in powers of the slot's number
 _STEPS: Final = 50
 
@@ -123,7 +124,9 @@ def compare_lists(log: SlotLog, challenger: np.ndarray, champion: np.ndarray) ->
 
     `challenger` and `champion` (n,): the slot at which each would show the logged item in that list, 0 not at all (`places`).
     {rows: lists, disagree: share of logged items that they place otherwise, effective_rows: that tell the two apart,
-    supported: {who: share}, unit, and where there are rows challenger, champion, difference: Interval.as_dict}.
+    supported: {who: share}, unit, refusal: why the log cannot answer, "" where it can, and where there are rows challenger,
+    champion, difference: Interval.as_dict}. Looks that the log could not have shown are taken for as good as the others, so
+    it does not answer where these are many.
     """
     judged = {"challenger": challenger, "champion": champion}
     if not len(log) or not all((place > 0).any() for place in judged.values()):
@@ -137,12 +140,15 @@ def compare_lists(log: SlotLog, challenger: np.ndarray, champion: np.ndarray) ->
     value["difference"] = value["challenger"] - value["champion"]
     apart = np.abs(weights(log, challenger, seen) - weights(log, champion, seen))
     squares = float((apart**2).sum())
+    least = min(found, key=lambda name: found[name][1])
+    told = f"the logged lists and lots could have shown only {found[least][1]:.0%} of what the {least} lists"
     return {
         "rows": len(lists),
         "disagree": float((challenger != champion).mean()),
         "effective_rows": float(apart.sum()) ** 2 / squares if squares > 0 else 0.0,
         "supported": {name: share for name, (_, share) in found.items()},
         "unit": "clicks per list shown",
+        "refusal": told if found[least][1] < LEAST_SUPPORTED else "",
         **{name: interval(of_lists, customer).as_dict() for name, of_lists in value.items()},
     }
 

@@ -77,6 +77,16 @@ def test_a_better_recommender_is_found_better_and_a_worse_one_is_not_promoted() 
     assert "clicks per list shown" in refused.text
 
 
+def test_lists_that_the_log_could_not_have_shown_are_not_judged() -> None:
+    log, new, old, *_ = lived(2, customers=500)
+    rare = np.where(log.is_explore, 0, new)  # of what only lots could have shown nothing came up
+    found = compare_lists(log, rare, old)
+    assert found["supported"]["challenger"] < 0.7
+    judged = judge_policy(found)
+    assert judged.passed
+    assert "cannot tell: the logged lists and lots could have shown only" in judged.text
+
+
 def test_a_recommender_is_as_good_as_itself_exactly() -> None:
     log, _, old, _, true_old = lived(3)
     found = compare_lists(log, old, old)
