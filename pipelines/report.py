@@ -28,7 +28,10 @@ TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 PARTS = (
     TEMPLATE,
-    *(TEMPLATE.with_name(f"report_{part}.html.j2") for part in ("brought", "decisions", "market", "policies")),
+    *(
+        TEMPLATE.with_name(f"report_{part}.html.j2")
+        for part in ("brought", "decisions", "market", "policies", "recommend")
+    ),
 )
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "JP¥", "INR": "₹"}

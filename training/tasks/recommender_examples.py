@@ -58,10 +58,9 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_customer
         raise NoDataError(
             f"shop {shop.shop}: nobody known before came on one of {len(nights)} nights; simulate or land some"
         )
-    rows, target = (pa.concat_tables([part[place] for part in parts]) for place in (0, 1))
-    night = np.concatenate([part[2] for part in parts])
-    keys, segments = (rows[name].to_numpy() for name in (C.USER_KEY, C.SEGMENT_NAME))
-    return Examples(rows, target, keys, segments, night)
+    rows, wanted = (pa.concat_tables([part[place] for part in parts]) for place in (0, 1))
+    keys, named = (rows[name].to_numpy() for name in (C.USER_KEY, C.SEGMENT_NAME))
+    return Examples(rows, wanted, keys, named, np.concatenate([part[2] for part in parts]))
 
 
 def histories(shop: Shop, store: Store, night: date, keys: pa.ChunkedArray | None = None) -> pa.Table:

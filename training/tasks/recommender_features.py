@@ -14,11 +14,12 @@ from scipy.sparse import csr_matrix
 
 from training.recommend.ranker_protocol import places
 from training.tasks.recommender_knowledge import WEIGHTS, Knowledge
-from training.tasks.recommender_sight import NEVER, Histories, Sums
+from training.tasks.recommender_sight import MARK, NEVER, Histories, Sums
 
 # Where candidates come from, and how many of each at most.
 OWN, TOGETHER, CATEGORY, POPULAR, NEW = SOURCES = ("own", "together", "category", "popular", "new")
-_WIDTHS: Final = {OWN: 60, TOGETHER: 60, CATEGORY: 40, POPULAR: 30, NEW: 6}
+_WIDTHS: Final = {OWN: 60, TOGETHER: 60, CATEGORY: 40, NEW: 6}
+N_POPULAR: Final = 30
 _OF_CATEGORY: Final = 20  # most popular items of each category
 # What a feature's contribution is said to come from; the rest is no cause that could be named.
 AGAIN, ALONG, SEARCHED, TASTE, BAND, CHEAPER, TREND, FRESH, REST = (
@@ -43,6 +44,8 @@ class Sight:
 
     seen: Histories
     known: Knowledge
+    allowed: np.ndarray | None = None  # (i,) bool: what may stand among the popular; everything by default
+    n_popular: int = N_POPULAR
 
     @cached_property
     def _weight(self) -> np.ndarray:
@@ -58,14 +61,17 @@ class Sight:
 
     @cached_property
     def of_category(self) -> Sums:
-        """Per row and category; of an item on the shelf the shelf's category, of others what the event told."""
+        """Per row and category of the shelf."""
+        thing = places(self.categories, self.event_category)
+        return Sums.of(self.seen.told.customer, thing, len(self.categories), self._weight, self.seen)
+
+    @cached_property
+    def event_category(self) -> np.ndarray:
+        """(e,) str: of an item on the shelf the shelf's category, of others what the event told."""
         place = places(self.known.shelf.items, self.seen.told.items)
         shelf = np.append(self.known.shelf.category, "")
         on_shelf = shelf[place[self.seen.told.item]] if len(place) else np.zeros(0, dtype=str)
-        name = np.where(on_shelf == "", self.seen.category, on_shelf)
-        return Sums.of(
-            self.seen.told.customer, places(self.categories, name), len(self.categories), self._weight, self.seen
-        )
+        return np.where(on_shelf == "", self.seen.category, on_shelf)
 
     @cached_property
     def categories(self) -> np.ndarray:
@@ -112,7 +118,7 @@ class Sight:
             _top(self.own.matrix(n), _WIDTHS[OWN]),
             _top(self.names @ self.known.similar, _WIDTHS[TOGETHER]),
             _top(affinity @ self._best(self.known.age_nights > 0, _OF_CATEGORY), _WIDTHS[CATEGORY]),
-            self._everybody(_WIDTHS[POPULAR]),
+            self._everybody(),
             _top(affinity @ self._best(self.known.age_nights == 0, _WIDTHS[NEW]), _WIDTHS[NEW]),
         ]
         keys = np.concatenate([row * n_items + item for row, item, _ in found])
@@ -132,8 +138,9 @@ class Sight:
         np.maximum.at(most, row, rate)
         return csr_matrix((rate / np.maximum(most[row], 1e-12), (row, item)), shape=shape)
 
-    def _everybody(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        best = np.argsort(-self.known.rate, kind="stable")[:width]
+    def _everybody(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        best = np.argsort(-self.known.rate, kind="stable")
+        best = (best if self.allowed is None else best[self.allowed[best]])[: self.n_popular]
         rows = np.repeat(np.arange(len(self.seen)), len(best))
         return rows, np.tile(best, len(self.seen)), np.tile(1 + np.arange(len(best)), len(self.seen))
 
@@ -148,7 +155,7 @@ class Sight:
         own, category = self.own.at(row, item), self.category_of[item]
         theirs = self.of_category.at(row, category)
         along = self.carried(row, item)
-        is_search = np.char.startswith(self.known.names, "\x1f") if len(self.known.names) else np.zeros(0, dtype=bool)
+        is_search = np.char.startswith(self.known.names, MARK) if len(self.known.names) else np.zeros(0, dtype=bool)
         searched = np.asarray(along @ is_search.astype(np.float64)).ravel()
         together = np.asarray(along.sum(axis=1)).ravel() - searched
         most = (

@@ -83,20 +83,19 @@ class RecommenderModel:
                 found[:, GROUPS.index(group)] += each[:, place]
         return found
 
-    def rank(self, seen: Histories) -> Iterator[tuple[int, Sight, Ranked]]:
-        """Blocks of rows: the first row of each, its rows as they are seen, and their candidates."""
-        for start in range(0, len(seen), _BLOCK):
-            sight = Sight(seen.take(np.arange(start, min(start + _BLOCK, len(seen)))), self.known)
-            row, item, ranks = sight.candidates()
-            yield start, sight, ordered(row, item, self.score(sight.features(row, item)), ranks)
+    def rank(self, sight: Sight) -> Ranked:
+        """The candidates of all rows."""
+        row, item, ranks = sight.candidates()
+        return ordered(row, item, self.score(sight.features(row, item)), ranks)
 
     def predict(self, rows: pa.Table) -> pa.Table:
         """Per row LISTED, SCORES and FROM of the best `length` items, fewer where the shelf holds fewer."""
         lists: list[list[list]] = [[], [], []]
         sizes: list[np.ndarray] = []
-        for _, sight, found in self.rank(Histories.of(rows)):
+        for seen in blocks(Histories.of(rows)):
+            found = self.rank(Sight(seen, self.known))
             best = found.take(found.place < self.length)
-            sizes.append(np.bincount(best.row, minlength=len(sight.seen)))
+            sizes.append(np.bincount(best.row, minlength=len(seen)))
             named = (self.known.shelf.items[best.item], best.score, np.array(SOURCES)[best.source])
             for parts, values in zip(lists, named, strict=True):
                 parts.extend(values.tolist())
@@ -128,6 +127,12 @@ class RecommenderModel:
             raise TrainingError(
                 f"{folder}: no readable recommender ({type(error).__name__}: {error}); train it again"
             ) from None
+
+
+def blocks(seen: Histories) -> Iterator[Histories]:
+    """The rows in blocks, so that the candidates of all are never held at once."""
+    for start in range(0, len(seen), _BLOCK):
+        yield seen.take(np.arange(start, min(start + _BLOCK, len(seen))))
 
 
 def ordered(row: np.ndarray, item: np.ndarray, score: np.ndarray, ranks: np.ndarray) -> Ranked:

@@ -13,6 +13,7 @@ from training.tasks.recommender_examples import AGE_HOURS, BEHAVIOUR, CATEGORIES
 
 MARK: Final = "\x1f"  # begins the name of a search, as no item's id does
 NEVER: Final = 1e6  # hours
+_VIEW = BEHAVIOURS.index("view")
 _CART, _PURCHASE = BEHAVIOURS.index("cart"), BEHAVIOURS.index("purchase")
 
 
@@ -92,8 +93,10 @@ class Sums:
     n_things: int
     weight: np.ndarray  # (p,)
     count: np.ndarray  # (p,)
+    views: np.ndarray  # (p,)
     last_hours: np.ndarray  # (p,) since the newest
-    cart_hours: np.ndarray  # (p,) since the newest put into a cart, NEVER without
+    view_hours: np.ndarray  # (p,) since the newest view, NEVER without
+    cart_hours: np.ndarray  # (p,) since the newest put into a cart
     bought_hours: np.ndarray  # (p,)
     last_price: np.ndarray  # (p,) cents when it was last looked at, NaN where not told
 
@@ -115,8 +118,10 @@ class Sums:
         return cls(
             keys, max(n_things, 1),
             np.add.reduceat(weight[kept], first) if len(first) else np.zeros(0),
-            count.astype(np.float64), age[kept][first],
-            newest(behaviour == _CART), newest(behaviour == _PURCHASE), price[kept][first],
+            count.astype(np.float64),
+            np.add.reduceat((behaviour[kept] == _VIEW).astype(np.float64), first) if len(first) else np.zeros(0),
+            age[kept][first],
+            newest(behaviour == _VIEW), newest(behaviour == _CART), newest(behaviour == _PURCHASE), price[kept][first],
         )  # fmt: skip
 
     @property
