@@ -8,11 +8,13 @@ looked at. So the weights of an item's examples add up to as many clicks and ref
 none is negative. It is exact for items that are as attractive as the mean, and near it where clicks are rare.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.core.shown import Shown, nights_shown, read_shown
 from pipelines.core.storage import Store
@@ -20,6 +22,7 @@ from pipelines.strategy.off_policy_slots import fading
 
 REFUSED, CLICKED, BOUGHT = range(3)  # labels, from the weakest to the strongest
 NIGHTS: Final = 28  # looked back on
+COLUMNS: Final = ("shown", "answer", "answer_weight")  # lists per customer and night: items, labels, weights
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,23 @@ def answers_of(shown: Shown) -> Answers:
     weight = np.where(told.is_clicked, 1 / seen, (1 - attraction) / (1 - seen * attraction))
     label = np.where(told.is_bought, BOUGHT, np.where(told.is_clicked, CLICKED, REFUSED))
     return Answers(told.night, told.user, told.item, label, weight, told.is_explore)
+
+
+def of_customers(answers: Answers, night: date, keys: Sequence[str]) -> pa.Table:
+    """COLUMNS of customers (n,) on a night, a row each in their order: lists of what was shown to them, empty for others."""
+    here = np.flatnonzero(answers.night == np.datetime64(night, "D"))
+    place = {key: at for at, key in enumerate(keys)}
+    row = np.array([place.get(user, -1) for user in answers.user[here].tolist()], dtype=np.int64)
+    order = np.argsort(row, kind="stable")
+    here, row = here[order][row[order] >= 0], row[order][row[order] >= 0]
+    offsets = pa.array(np.searchsorted(row, np.arange(len(keys) + 1)).astype(np.int32))
+    values = (answers.item[here], answers.label[here], answers.weight[here])
+    kinds = (pa.string(), pa.int64(), pa.float64())
+    columns = [
+        pa.ListArray.from_arrays(offsets, pa.array(told.tolist(), kind))
+        for told, kind in zip(values, kinds, strict=True)
+    ]
+    return pa.table(dict(zip(COLUMNS, columns, strict=True)))
 
 
 def read_answers(last: date, store: Store) -> Answers:

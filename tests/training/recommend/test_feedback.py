@@ -10,7 +10,16 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.shown import Shown
 from pipelines.core.storage import Store
 from tests.pipelines.test_report import publish
-from training.recommend.feedback import BOUGHT, CLICKED, NIGHTS, REFUSED, answers_of, read_answers
+from training.recommend.feedback import (
+    BOUGHT,
+    CLICKED,
+    NIGHTS,
+    REFUSED,
+    Answers,
+    answers_of,
+    of_customers,
+    read_answers,
+)
 
 
 def lived(n: int, rng: np.random.Generator) -> tuple[Shown, dict[str, float]]:
@@ -50,6 +59,21 @@ def test_who_did_not_come_teaches_nothing_and_labels_tell_what_was_bought() -> N
     expected = np.where(shown.is_bought, BOUGHT, np.where(shown.is_clicked, CLICKED, REFUSED))[100:]
     np.testing.assert_array_equal(found.label, expected)
     np.testing.assert_array_equal(found.is_explore, shown.is_explore[100:])
+
+
+def test_answers_become_lists_of_the_customers_of_a_night() -> None:
+    night = date(2026, 3, 10)
+    user, item = np.array(["b", "a", "b", "c", "a"]), np.array(["i1", "i2", "i3", "i4", "i5"])
+    day = np.array(["2026-03-10"] * 4 + ["2026-03-11"], dtype="datetime64[D]")
+    answers = Answers(
+        day, user, item, np.array([0, 1, 2, 0, 0]), np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.zeros(5, dtype=bool)
+    )
+    assert of_customers(answers, night, ["a", "nobody", "b"]).to_pylist() == [
+        {"shown": ["i2"], "answer": [CLICKED], "answer_weight": [2.0]},
+        {"shown": [], "answer": [], "answer_weight": []},
+        {"shown": ["i1", "i3"], "answer": [REFUSED, BOUGHT], "answer_weight": [1.0, 3.0]},
+    ]
+    assert of_customers(answers, night, []).num_rows == 0
 
 
 def test_answers_of_the_store_end_with_the_night_asked_for_and_are_empty_before_the_first(tmp_path: Path) -> None:
