@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
 from pipelines.core.reading import read
+from pipelines.core.recommending import CHANNEL as RECOMMENDED
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES
 
@@ -70,13 +71,17 @@ def distance(left: "np.ndarray", right: "np.ndarray") -> float:
 
 
 def _mix(store: Store, night: date) -> "np.ndarray | None":
-    """Shares of events by type and hour (UTC), shape (n_types * 24,); None without events."""
+    """Shares of events by type and hour (UTC), recommendations shown left out, shape (n_types * 24,); None without events."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    events = read(store, "events", [night], C.EVENT_TYPE, C.OCCURRED_AT)
-    if events is None or not len(events):
+    events = read(store, "events", [night], C.EVENT_TYPE, C.OCCURRED_AT, C.CHANNEL)
+    if events is None:
+        return None
+    by_us = pc.and_(pc.equal(events[C.EVENT_TYPE], "impression"), pc.equal(events[C.CHANNEL], RECOMMENDED))
+    events = events.filter(pc.invert(pc.fill_null(by_us, False)))  # the shop's doing, not a customer's
+    if not len(events):
         return None
     kinds = pc.index_in(events[C.EVENT_TYPE], pa.array(EVENT_TYPES)).to_numpy()
     hours = pc.hour(events[C.OCCURRED_AT]).to_numpy()

@@ -1,4 +1,5 @@
-"""Makes the plan's export: one CSV file per channel for the shop's sending tools, and manifest.json.
+"""Makes the plan's export: one CSV file per channel for the shop's sending tools, recommendations for its pages, and
+manifest.json.
 
     nightmarket night --shop demo --date 2026-03-15
 
@@ -9,12 +10,14 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import StorageError
+from pipelines.core.recommending import FILE, SEGMENT_FILE
 from pipelines.core.shop import Shop
 from pipelines.core.storage import file_hash, replace_folder, storage_error
 from pipelines.strategy.candidates import NOTHING, candidates
@@ -23,12 +26,19 @@ HEADER = (
     C.USER_KEY, C.STRATEGY_ID, C.OFFER, C.DISCOUNT_PERCENT, "offer_text", C.CHANNEL, C.SEND_WINDOW,
     "from_hour", "to_hour", C.FREQUENCY, C.CREATIVE_STYLE, C.SEND_HOUR, C.PROPENSITY,
 )  # fmt: skip
+PAGES: Final[Mapping[str, tuple[str, ...]]] = {  # file -> columns, of what the shop's pages show
+    FILE: (C.USER_KEY, C.SLOT, C.ITEM_ID, C.PROPENSITY),
+    SEGMENT_FILE: (C.SEGMENT_ID, C.SLOT, C.ITEM_ID),
+}
 MANIFEST = "manifest.json"
 _PSEUDONYM = re.compile(r"[0-9a-f]{64}")
 
 
-def export(plan_parquet: Path, shop: Shop, night: date, folder: Path) -> dict[str, Any]:
-    """Writes <channel>.csv per channel and manifest.json into `folder`, replacing it at once; returns the manifest.
+def export(
+    plan_parquet: Path, shop: Shop, night: date, folder: Path, pages: Mapping[str, list[Path]] | None = None
+) -> dict[str, Any]:
+    """Writes <channel>.csv per channel, the files of PAGES and manifest.json into `folder`, replacing it at once; returns
+    the manifest. `pages`: name of a file -> Parquet files of its rows.
 
     Raises StorageError for a plan that does not fit the shop's configuration and for a refused write, ConfigError for
     texts that a spreadsheet would run.
@@ -39,14 +49,19 @@ def export(plan_parquet: Path, shop: Shop, night: date, folder: Path) -> dict[st
         if staged.exists():  # of a process that died
             shutil.rmtree(staged)
         staged.mkdir(parents=True)
-        files = {f"{channel.id}.csv": lines[channel.id] for channel in shop.strategy.channels}
+        files: dict[str, tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]] = {
+            f"{channel.id}.csv": (HEADER, lines[channel.id]) for channel in shop.strategy.channels
+        }
+        files |= {name: (PAGES[name], _page(parts, PAGES[name])) for name, parts in (pages or {}).items()}
         manifest: dict[str, Any] = {"shop": shop.shop, "night": night.isoformat(), "files": {}}
-        for name, rows in sorted(files.items()):
+        for name, (header, rows) in sorted(files.items()):
+            written = 0
             with (staged / name).open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(HEADER)
-                writer.writerows(rows)
-            manifest["files"][name] = {"rows": len(rows), "sha256": file_hash(staged / name)}
+                writer.writerow(header)
+                for written, row in enumerate(rows, start=1):  # noqa: B007 - how many there were
+                    writer.writerow(row)
+            manifest["files"][name] = {"rows": written, "sha256": file_hash(staged / name)}
         (staged / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         replace_folder(staged, folder)
     except OSError as error:
@@ -84,3 +99,13 @@ def _lines(plan_parquet: Path, shop: Shop) -> dict[str, list[tuple[Any, ...]]]:
             continue
         raise StorageError(f"{plan_parquet}: {problem}; plan the night again")
     return lines
+
+
+def _page(parts: list[Path], columns: tuple[str, ...]) -> Iterable[tuple[Any, ...]]:
+    """The rows of a page's table, in its order; a propensity by all its digits."""
+    import pyarrow.parquet as pq
+
+    for path in parts:
+        for batch in pq.ParquetFile(path).iter_batches(columns=list(columns)):
+            for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                yield tuple(repr(value) if isinstance(value, float) else value for value in row)

@@ -9,7 +9,21 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import accounting, clean, explain, features, land, learn, market, plan, publish, report, retain, score
+from pipelines import (
+    accounting,
+    clean,
+    explain,
+    features,
+    land,
+    learn,
+    market,
+    plan,
+    publish,
+    recommend,
+    report,
+    retain,
+    score,
+)
 from pipelines.audit import build_docs, warm_up
 from pipelines.audit_results import keep, kept_since_built
 from pipelines.core.config import PROJECT
@@ -97,6 +111,7 @@ _WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "learn": lambda night, context: learn.run(night, context),
     "market": lambda night, context: market.run(night, context),
     "score": lambda night, context: score.run(night, context),
+    "recommend": lambda night, context: recommend.run(night, context),
     "plan": lambda night, context: explain.run(night, context, plan.run(night, context)),
     "publish": lambda night, context: publish.run(night, context),
     "report": lambda night, context: report.run(night, context),

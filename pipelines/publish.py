@@ -1,9 +1,13 @@
-"""The publish stage: the plan as the shop receives it, one CSV file per channel and a manifest, in the store and on S3."""
+"""The publish stage: the plan as the shop receives it, one CSV file per channel, recommendations and a
+manifest, in the store and on S3."""
 
 from datetime import date
 
+from pipelines.core.recommending import FILE, SEGMENT_FILE
 from pipelines.export import export
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
+
+_PAGES = {FILE: "recommendations", SEGMENT_FILE: "segment_recommendations"}
 
 
 def run(night: date, context: Context) -> StageResult:
@@ -11,6 +15,8 @@ def run(night: date, context: Context) -> StageResult:
     shop, store = context.shop, context.store
     result = StageResult("publish")
     inputs = store.inputs("campaign_plan", [night])
+    pages = {name: store.files(table, [night]) for name, table in _PAGES.items() if store.manifest(table, night)}
+    inputs |= {name: digest for table in _PAGES.values() for name, digest in store.inputs(table, [night]).items()}
     config_hash = digest_of(shop.strategy)
     if not context.force and store.is_current("plan_export", night, inputs, config_hash):
         manifest = store.manifest("plan_export", night)
@@ -19,7 +25,7 @@ def run(night: date, context: Context) -> StageResult:
     else:
         with store.staging() as staging:
             folder = staging / "plan_export"
-            counts = export(store.partition("campaign_plan", night) / "part-00000.parquet", shop, night, folder)
+            counts = export(store.partition("campaign_plan", night) / "part-00000.parquet", shop, night, folder, pages)
             rows = sum(file["rows"] for file in counts["files"].values())
             audit_and_publish(
                 [Staged("plan_export", night, folder, rows, inputs, config_hash, counts)],

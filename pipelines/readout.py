@@ -2,9 +2,10 @@
 
     nightmarket readout --shop demo --date 2026-03-15
 
-Held against each other: the plan and the holdout, the arms of the shop's experiments, and among the customers who drew lots
-a message and nothing, the offers, the channels; and where a model chooses, its choice and the lot. Intervals hold however
-often one looks. Beside them the answers per channel and strategy of the night's report.
+Held against each other: the plan and the holdout, recommendations and who was held out from them, the arms of the shop's
+experiments, and among the customers who drew lots a message and nothing, the offers, the channels; and where a model
+chooses, its choice and the lot. Intervals hold however often one looks. Beside them the answers per channel and strategy and
+those to what was recommended, as in the night's report.
 """
 
 from datetime import date, timedelta
@@ -16,6 +17,7 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.core.tables import BIGINT, STRING, TABLES
 from pipelines.readout_compare import experiments, plans_lived
+from pipelines.readout_recommend import brought
 from pipelines.report_audience import measured
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
@@ -27,7 +29,7 @@ _DAY = timedelta(days=1)
 
 
 def readout(night: date, context: Context) -> dict[str, Any]:
-    """{shop, night, answers, effect, period, experiments, anomalies, notes, table}; publishes the table.
+    """{shop, night, answers, effect, period, experiments, anomalies, notes, recommendations, table}; publishes the table.
 
     Raises NoDataError without the night's events, AuditError.
     """
@@ -40,7 +42,8 @@ def readout(night: date, context: Context) -> dict[str, Any]:
     result = publish(night, context, found)
     manifest = result.manifests[f"{TABLE}/{night}"]
     table = {"rows": manifest.rows, "hash": manifest.content_hash}
-    return {"shop": shop.shop, "night": night.isoformat(), **measured(night, store), **found, "table": table}
+    told = {"shop": shop.shop, "night": night.isoformat(), **measured(night, store), **found}
+    return told | {"recommendations": brought(night, shop, store, found["experiments"]), "table": table}
 
 
 def publish(night: date, context: Context, found: dict[str, Any]) -> StageResult:
@@ -81,7 +84,7 @@ def inputs_of(night: date, shop: Shop, store: Store) -> dict[str, str]:
     made = plans_lived(night, store)
     lived = [one + _DAY for one in made]
     found = store.inputs("campaign_plan", made)
-    for table in ("user_profiles", "segments"):
+    for table in ("user_profiles", "segments", "recommendations"):
         found |= store.inputs(table, made)
     for table in ("events", "catalog", "quarantine"):
         found |= store.inputs(table, lived)

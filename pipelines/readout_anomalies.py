@@ -13,6 +13,8 @@ ANOMALIES: Final = {
     "not_delivered": "planned messages bounced or were skipped; their customers stay in their arm",
     "unplanned_deliveries": "messages were delivered that the plan did not name; their customers stay in their arm",
     "holdout_contacted": "messages were delivered to customers of the holdout; they stay in it, so its difference is told too small",
+    "holdout_recommended": "customer-nights of those held out from recommendations saw some; they stay held out, so what "
+    "recommendations bring is told too small",
     "two_arms": "customers changed their arm; they stay in that of their first night",
     "propensity_missing": "customer-nights have no usable lot propensity; the comparisons by lot leave them out",
     "returns": "purchases have a negative price or quantity; they count as returns and lower the spend",

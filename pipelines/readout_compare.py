@@ -6,6 +6,7 @@ each row as 1 / its probability, with what the customer did on that night alone.
 random in nothing but that it was not the lot that chose, so they are held against the lot and nobody else.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -18,7 +19,8 @@ from pipelines.core.storage import Store
 from pipelines.readout_anomalies import Anomalies
 from pipelines.readout_nights import Living
 from pipelines.readout_plan import COVARIATES, Planned, covariates_of, customers_of, read_plan
-from pipelines.readout_tally import Tally
+from pipelines.readout_recommend import RECOMMENDATIONS, Pages
+from pipelines.readout_tally import METRICS, PAGE_METRICS, Metric, Tally
 from pipelines.readout_told import told
 from pipelines.strategy.candidates import candidates
 
@@ -49,10 +51,11 @@ def experiments(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     anomalies = Anomalies(shop.cleaning.late_nights)
     living = Living(shop, store, keys, night, anomalies)
     comparing = Comparing(shop, len(keys), kept_from)
+    pages = Pages(shop, store, keys, anomalies)
     for one in made:
         plan = read_plan(one, store, keys, anomalies)
-        known = covariates_of(one, store, keys)
-        comparing.night(plan, living.night(one + _DAY, plan), known, _segment_names(one, store))
+        known, values = covariates_of(one, store, keys), living.night(one + _DAY, plan)
+        comparing.night(plan, values, known, _segment_names(one, store), pages.night(one + _DAY, plan, values))
     anomalies.add("two_arms", comparing.n_moved)
     told_by = [told(tally) for tally in comparing.tallies.values()]
     return {
@@ -78,8 +81,12 @@ class Comparing:
         self._strategies: dict[str, list[set[str]]] = {}
         self.n_strategies = len(candidates(shop.strategy))
 
-    def night(self, plan: Planned, values: np.ndarray, known: np.ndarray, segments: dict[int, str]) -> None:
-        """Adds one plan and what its customers did, `values` (n, N_VALUES); `known` (n, c) before the plan."""
+    def night(
+        self, plan: Planned, values: np.ndarray, known: np.ndarray, segments: dict[int, str],
+        has_no_list: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """Adds one plan and what its customers did, `values` (n, N_VALUES); `known` (n, c) before the plan. `has_no_list` (n,)
+        bool: held out from what the shop's pages recommended, None where nothing was."""
         ids, place = np.unique(plan.segment, return_inverse=True)
         names = np.array([segments.get(one, "") for one in ids.tolist()], dtype=object)[place]
         new = self._segment[plan.user] == ""
@@ -91,6 +98,14 @@ class Comparing:
                 "holdout", "Does the plan pay? Everybody it may plan for, sent to or not, against the holdout.",
                 ("the holdout", "the plan"), shares, plan.user, np.where(plan.is_holdout, 0, 1), values,
                 known if self.kept_from == date.min else known[:, :0],
+            )  # fmt: skip
+        if has_no_list is not None and self.shop.recommend:
+            held = self.shop.recommend.holdout_percent / 100
+            self._assigned(
+                RECOMMENDATIONS, "Do recommendations pay? Everybody who may be shown some, whether they come or not, against the "
+                "customers held out from them.", ("nothing recommended", "recommendations"), (held, 1 - held), plan.user,
+                np.where(has_no_list[plan.user], 0, 1), values, known if self.kept_from == date.min else known[:, :0],
+                PAGE_METRICS,
             )  # fmt: skip
         self._declared(plan, values, known)
         self._lots(plan, values, known)
@@ -114,14 +129,14 @@ class Comparing:
 
     def _assigned(
         self, name: str, question: str, arms: tuple[str, ...], shares: tuple[float, ...] | None,
-        user: np.ndarray, arm: np.ndarray, values: np.ndarray, known: np.ndarray,
+        user: np.ndarray, arm: np.ndarray, values: np.ndarray, known: np.ndarray, metrics: Sequence[Metric] = METRICS,
     ) -> None:  # fmt: skip
         """Everybody from their first night on, in the arm of that night; `known` of the comparison's first night stays."""
         if name not in self.tallies:
             self._known[name] = known
             self._arm_of[name] = np.full(self.n, -1, dtype=np.int64)
             self._moved[name] = np.zeros(self.n, dtype=bool)
-            self.tallies[name] = self._tally(name, question, arms, shares, known.shape[1], self._segment)
+            self.tallies[name] = self._tally(name, question, arms, shares, known.shape[1], self._segment, metrics)
         arm_of, moved = self._arm_of[name], self._moved[name]
         changed = (arm_of[user] >= 0) & (arm_of[user] != arm) & ~moved[user]
         moved[user[changed]] = True
@@ -187,8 +202,9 @@ class Comparing:
         shares: tuple[float, ...] | None,
         n_covariates: int,
         segments: Any,
+        metrics: Sequence[Metric] = METRICS,
     ) -> Tally:
-        return Tally(name, question, arms, shares, self.n, n_covariates, self.shop.readout, segments)
+        return Tally(name, question, arms, shares, self.n, n_covariates, self.shop.readout, segments, metrics)
 
 
 def _segment_names(night: date, store: Store) -> dict[int, str]:

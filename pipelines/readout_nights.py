@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # What is added up per customer and night, in this order.
-NIGHTS, PROFIT, REVENUE, PURCHASES, BOUGHT, COMPLAINED, UNSUBSCRIBED, RETURNED = range(8)
-N_VALUES: Final = 8
+NIGHTS, PROFIT, REVENUE, PURCHASES, BOUGHT, COMPLAINED, UNSUBSCRIBED, RETURNED, VISITED, CLICKS = range(10)
+N_VALUES: Final = 10
 
 
 class Living:
@@ -35,7 +35,8 @@ class Living:
         self._outcomes: dict[str, date] = {}  # answers of the nights looked back on, by id
 
     def night(self, night: date, plan: Planned) -> np.ndarray:
-        """(n, N_VALUES) of the night on which `plan` was lived; all 0 for who did nothing, NIGHTS left at 0."""
+        """(n, N_VALUES) of the night on which `plan` was lived; all 0 for who did nothing. NIGHTS is left at 0, and
+        VISITED and CLICKS are, which pipelines/readout_recommend.py counts where they are asked for."""
         values = np.zeros((len(self.keys), N_VALUES))
         self._events(night, values)
         sent = self._deliveries(night, plan, values)

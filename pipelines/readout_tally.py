@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.core.experiments import Readout
 from pipelines.readout_nights import (
     BOUGHT,
+    CLICKS,
     COMPLAINED,
     N_VALUES,
     NIGHTS,
@@ -18,6 +19,7 @@ from pipelines.readout_nights import (
     RETURNED,
     REVENUE,
     UNSUBSCRIBED,
+    VISITED,
 )  # fmt: skip
 from pipelines.strategy.cuped import Arm, Difference, difference
 from pipelines.strategy.experiments import MIN_BUYERS
@@ -55,6 +57,12 @@ METRICS: Final = (
     Metric("unsubscribes", "per 1,000 customer-nights", UNSUBSCRIBED, scale=1_000, margin="max_more_unsubscribes"),
     Metric("returns", "per 1,000 customer-nights", RETURNED, scale=1_000, margin="max_more_returns"),
 )
+# Of what the shop's pages recommend: whether more come, and click on anything at all.
+PAGE_METRICS: Final = (
+    *METRICS,
+    Metric("visited", "visitors per 1,000 customer-nights", VISITED, scale=1_000),
+    Metric("clicks", "clicks per 1,000 customer-nights", CLICKS, scale=1_000),
+)
 
 
 @dataclass
@@ -69,6 +77,7 @@ class Tally:
     n_covariates: int
     limits: Readout
     segments: Sequence[str] = ()
+    metrics: Sequence[Metric] = METRICS
     n_nights: int = 0
     n_drawn: int = 0  # rows that a lot was drawn for
     rho: dict[tuple[int, str], float] = field(default_factory=dict)
@@ -100,7 +109,7 @@ class Tally:
         self.n_nights += 1
         self.is_added_to = False
         for k in range(1, len(self.arms)):
-            for metric in METRICS:
+            for metric in self.metrics:
                 if (k, metric.name) not in self.rho and self._is_ready(k, metric):
                     error = self.difference_of(k, metric).std_error
                     if error > 0:  # not NaN

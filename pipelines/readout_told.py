@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipelines.readout_nights import BOUGHT, RETURNED, REVENUE
-from pipelines.readout_tally import BOUGHT_METRIC, METRICS, PROFIT_METRIC, Metric, Tally
+from pipelines.readout_tally import BOUGHT_METRIC, PROFIT_METRIC, Metric, Tally
 from pipelines.strategy import experiments as words
 from pipelines.strategy.cuped import Difference
 from pipelines.strategy.experiments import Guardrail, Reading
@@ -22,7 +22,7 @@ def told(tally: Tally) -> dict[str, Any]:
     ratio = tally.ratio()
     is_priced = bool(tally.values[:, :, REVENUE].any())
     primary = PROFIT_METRIC if is_priced or not tally.values[:, :, BOUGHT].any() else BOUGHT_METRIC
-    shown = [metric for metric in METRICS if _is_told(metric, is_priced, tally)]
+    shown = [metric for metric in tally.metrics if _is_told(metric, is_priced, tally)]
     found = {(k, m.name): tally.difference_of(k, m) for k in range(1, len(tally.arms)) for m in shown}
     p = np.array([_p(tally, k, primary, found[k, primary.name]) for k in range(1, len(tally.arms))])
     adjusted, levels = holm(p)

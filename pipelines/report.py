@@ -26,7 +26,13 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-PARTS = (TEMPLATE, *(TEMPLATE.with_name(f"report_{part}.html.j2") for part in ("decisions", "market", "policies")))
+PARTS = (
+    TEMPLATE,
+    *(
+        TEMPLATE.with_name(f"report_{part}.html.j2")
+        for part in ("brought", "decisions", "market", "policies", "recommend")
+    ),
+)
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "JP¥", "INR": "₹"}
 _WORDS = {

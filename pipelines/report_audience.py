@@ -233,13 +233,14 @@ def effect(night: date, store: Store) -> dict[str, Any]:
     return {"plan_night": before.isoformat(), **rates, "difference": difference(rates["planned"], rates["holdout"])}
 
 
-def proportion(k: int, n: int) -> dict[str, Any]:
-    """k of n with Wilson's 95% score interval (Wilson 1927); of nothing: rate None, interval 0 to 1."""
+def proportion(k: int, n: int, alike: float = 1.0) -> dict[str, Any]:
+    """k of n with Wilson's 95% score interval (Wilson 1927); of nothing: rate None, interval 0 to 1. `alike`: how many rows
+    tell as much as one independent one (Kish's design effect), where customers have several."""
     if n == 0:
         return {"k": 0, "n": 0, "rate": None, "low": 0.0, "high": 1.0}
-    p, spread = k / n, Z95**2 / n
+    p, spread = k / n, Z95**2 * alike / n
     middle = (p + spread / 2) / (1 + spread)
-    half = Z95 / (1 + spread) * sqrt(p * (1 - p) / n + spread / (4 * n))
+    half = Z95 / (1 + spread) * sqrt(p * (1 - p) * alike / n + spread * alike / (4 * n))
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     return {"k": k, "n": n, "rate": round(p, 6), "low": round(low, 6), "high": round(high, 6)}
 

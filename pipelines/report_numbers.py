@@ -17,6 +17,7 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import EVENT_TYPES, TABLES
 from pipelines.gates import judge_volume
 from pipelines.readout_compare import experiments
+from pipelines.readout_recommend import brought
 from pipelines.report_audience import measured, plan, segments
 from pipelines.report_calibration import calibration
 from pipelines.report_fairness import fairness
@@ -25,6 +26,7 @@ from pipelines.report_models import closed_loop, models
 from pipelines.report_policies import policies, uplift
 from pipelines.report_read import ranked, rows_by, share
 from pipelines.report_reasons import reasons
+from pipelines.report_recommend import recommended
 from pipelines.trend import category_counts
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
@@ -51,8 +53,10 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
         "experiments": experiments(night, shop, store),
         "cost": cost(night, shop, store),
     }
+    sections["brought"] = brought(night, shop, store, sections["experiments"]["experiments"])
     sections["coming"] = coming(night, store, sections["trend"])
     sections["prices"] = prices(night, shop, store)
+    sections["recommended"] = recommended(night, shop, store)
     sections["quality"] = quality(night, shop, store, sections)
     sections["headline"] = headline(sections)
     return sections

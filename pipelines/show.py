@@ -94,6 +94,9 @@ def evaluation_table(result: dict[str, Any]) -> Table:
     return table
 
 
+_SLOT_KINDS = (("chosen", "chosen"), ("by lot", "by_lot"))
+
+
 def readout_tables(told: dict[str, Any]) -> list[Any]:
     """Answers per channel and strategy, and who bought by what the plan of the night before dealt them."""
     where = f"{told['shop']}, night {told['night']}"
@@ -129,7 +132,33 @@ def readout_tables(told: dict[str, Any]) -> list[Any]:
         if effect["difference"]:
             table.add_row("planned minus holdout", "", cell(effect["difference"]))
         parts.append(table)
-    return [*parts, *_experiment_tables(told, where)]
+    return [*parts, *_recommendation_tables(told["recommendations"], where), *_experiment_tables(told, where)]
+
+
+def _recommendation_tables(told: dict[str, Any] | None, where: str) -> list[Any]:
+    """How slots, sources and reasons of what was recommended were answered; what it brought is one of the comparisons."""
+    if told is None:
+        return []
+    if "missing" in told:
+        return [f"{where}: {told['missing']}"]
+
+    def cell(rate: dict[str, Any]) -> str:
+        return "" if rate["rate"] is None else f"{rate['rate']:.2%} ({rate['low']:.2%} to {rate['high']:.2%})"
+
+    title = (
+        f"{where}: recommendations of {told['nights']} nights: {told['seen']:,} of {told['lists']:,} lists were seen, "
+        f"{told['items']:,} items"
+    )
+    table = Table(title=title, title_justify="left")
+    for name in ("what", "shown", "clicked", "bought after a click"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    rows = [("all", told), ("chosen", told["chosen"]), ("drawn by lot", told["by_lot"])]
+    rows += [(f"slot {one['slot']}, {kind}", one[key]) for one in told["slots"] for kind, key in _SLOT_KINDS]
+    rows += [(f"{kind} {one['name']}", one) for kind in ("source", "reason", "model") for one in told[f"{kind}s"]]
+    for name, one in rows:
+        if one["click"]["n"]:
+            table.add_row(name, f"{one['click']['n']:,}", cell(one["click"]), cell(one["purchase"]))
+    return [table]
 
 
 def _experiment_tables(told: dict[str, Any], where: str) -> list[Any]:

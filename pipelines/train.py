@@ -20,7 +20,8 @@ from pipelines.launch import launch
 from pipelines.stage import Context, digest_of
 
 SOURCES: Final = {  # task -> table that makes a night
-    "behaviour": "events", "effect": "deliveries", "policy": "deliveries", "pricing": "events", "value": "events",
+    "behaviour": "events", "effect": "deliveries", "policy": "deliveries", "pricing": "events",
+    "recommender": "events", "value": "events",
 }  # fmt: skip
 
 NEEDS_ENCODER: Final = ("behaviour",)

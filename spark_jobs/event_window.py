@@ -1,10 +1,12 @@
 """What all feature transformations start from: events of a window in the shop's local time, and the shared counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.recommending import CHANNEL as RECOMMENDED
 from pipelines.core.tables import TABLES
 from spark_jobs.session import Column, DataFrame, F, Window, engine
 
@@ -21,6 +23,15 @@ _MAX_VISITS = 1 << 24  # of one user in a window
 
 # What a customer does to an item; an impression only shows it.
 TOUCHES: Final = ("view", "click", "favorite", "cart", "remove_from_cart", "purchase")
+
+
+def is_shown(columns: Sequence[str]) -> Column:
+    """True for the impression of a recommendation: the shop showed it by itself, so it is nothing that a customer did. It
+    starts no visit, makes no bot and counts in no feature. `columns`: that the events have."""
+    if C.CHANNEL not in columns:
+        return F.lit(False)
+    by_us = F.coalesce(F.col(C.CHANNEL), F.lit("")) == RECOMMENDED
+    return (F.col(C.EVENT_TYPE) == "impression") & by_us
 
 
 def nights_ago(timestamp: str, night: date, zone: str) -> Column:
@@ -44,9 +55,11 @@ class EventWindow:
 
 
 def event_window(events: DataFrame, night: date, zone: str, window_nights: int) -> EventWindow:
-    """Events of the `window_nights` local nights that end with `night`, without bots and without anything later."""
+    """Events of the `window_nights` local nights that end with `night`, without bots, without what was only
+    recommended and without anything later."""
     paid = F.coalesce(F.col(C.PRICE_CENTS), F.lit(0)) * F.coalesce(F.col(C.QUANTITY), F.lit(1))
-    local = events.where(~F.coalesce(F.col(C.IS_BOT), F.lit(False))).select(
+    own = events.where(~is_shown(events.columns))
+    local = own.where(~F.coalesce(F.col(C.IS_BOT), F.lit(False))).select(
         C.USER_KEY,
         C.SESSION_ID,
         C.OCCURRED_AT,

@@ -12,12 +12,14 @@ from pipelines.core.errors import ConfigError
 from pipelines.core.privacy import PseudonymKey
 from pipelines.core.shop import Cleaning, Shop, Source
 from pipelines.core.tables import TABLES
+from spark_jobs.event_window import is_shown
 from spark_jobs.parse import IS_HEADER, OCCURRED_US, Format, cents, first_reason, mapped, money, split
 from spark_jobs.session import Column, DataFrame, F, Window, engine
 
 _AMOUNT = "amount_cents"
 _OWN_SESSION = "own_session"
 _HAS_SESSION = "has_session"
+_IS_SHOWN = "is_shown"
 _NEED_ITEM = ("view", "favorite", "cart", "remove_from_cart", "purchase")
 # All that an event is made of before it gets its pseudonym; equal in all of these is a duplicate.
 CONTENT = {
@@ -114,9 +116,11 @@ def drop_resent(events: DataFrame) -> DataFrame:
 
 
 def find_bots(events: DataFrame, cleaning: Cleaning) -> DataFrame:
-    """(night, user_id) with more events in one minute of the clock, or in the night, than a person makes."""
+    """(night, user_id) with more events in one minute of the clock, or in the night, than a person makes; a page of
+    recommendations is none of them."""
     minute = F.floor(F.col(OCCURRED_US) / 60_000_000)
-    by_minute = events.groupBy(C.NIGHT, C.USER_ID, minute.alias("minute")).agg(F.count(F.lit(1)).alias("n"))
+    own = events.filter(~is_shown(events.columns))
+    by_minute = own.groupBy(C.NIGHT, C.USER_ID, minute.alias("minute")).agg(F.count(F.lit(1)).alias("n"))
     by_night = by_minute.groupBy(C.NIGHT, C.USER_ID).agg(F.max("n").alias("n_minute"), F.sum("n").alias("n_night"))
     fast = (F.col("n_minute") > cleaning.bot_events_per_minute) | (F.col("n_night") > cleaning.bot_events_per_night)
     return by_night.filter(fast).select(C.NIGHT, C.USER_ID)
@@ -124,17 +128,24 @@ def find_bots(events: DataFrame, cleaning: Cleaning) -> DataFrame:
 
 def split_sessions(events: DataFrame, cleaning: Cleaning, *, one_night: bool = False) -> DataFrame:
     """Adds `session_number` (1, 2, ... of a user's night) where the platform gave no session: a new one after a gap of
-    silence. `one_night`: the events are of one night, which then need not be a key (a fifth quicker)."""
+    silence, and 0 for recommendations shown outside of any. `one_night`: the events are of one night, which then need not be
+    a key (a fifth quicker)."""
     keys = [C.USER_ID] if one_night else [C.NIGHT, C.USER_ID]
     if C.SESSION_ID in events.columns:
         events = events.withColumn(_HAS_SESSION, F.col(C.SESSION_ID).isNotNull())
         keys.append(_HAS_SESSION)
+    if C.CHANNEL in events.columns:
+        events = events.withColumn(_IS_SHOWN, is_shown(events.columns))
+        keys.append(_IS_SHOWN)
     by_user = Window.partitionBy(*keys).orderBy(OCCURRED_US)
     silence = F.col(OCCURRED_US) - F.lag(OCCURRED_US).over(by_user)
     starts = F.when(silence > cleaning.session_gap_minutes * 60_000_000, F.lit(1)).otherwise(F.lit(0))
     marked = events.withColumn("starts", starts)
     # The default frame takes in equal times, so that which of them came first makes no difference.
-    return marked.withColumn("session_number", F.sum("starts").over(by_user).cast("bigint") + 1)
+    number = F.sum("starts").over(by_user).cast("bigint") + 1
+    if C.CHANNEL in events.columns:
+        number = F.when(F.col(_IS_SHOWN), F.lit(0).cast("bigint")).otherwise(number)
+    return marked.withColumn("session_number", number)
 
 
 def pseudonyms(events: DataFrame, key: PseudonymKey) -> DataFrame:

@@ -137,6 +137,14 @@ class Columns:
     GAIN_HIGH_CENTS: Final = "gain_high_cents"
     GUARDRAIL: Final = "guardrail"
     REASON_CODE: Final = "reason_code"
+    # recommendations
+    SLOT: Final = "slot"  # from 1, the first place shown
+    SOURCE: Final = "source"
+    RUNNER_UP_SOURCE: Final = "runner_up_source"
+    REASON_CAUSE: Final = "reason_cause"
+    WHY_EN: Final = "why_en"
+    WHY_ZH: Final = "why_zh"
+    IS_EXPLORE: Final = "is_explore"
     # market
     HORIZON_NIGHTS: Final = "horizon_nights"
     FORECAST: Final = "forecast"

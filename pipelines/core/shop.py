@@ -11,6 +11,7 @@ from pipelines.core.experiments import Experiment, Readout
 from pipelines.core.fairness import FairnessGate
 from pipelines.core.limits import FairShare, Minimum, Pacing, Repeat, Uncertainty
 from pipelines.core.pricing import Pricing
+from pipelines.core.recommending import Recommend
 from pipelines.core.settings import Name, Settings
 from pipelines.core.tables import EVENT_TYPES
 
@@ -273,7 +274,7 @@ class Simulator(Settings):
         return value
 
 
-Task = Literal["behaviour", "effect", "policy", "pricing", "value"]
+Task = Literal["behaviour", "effect", "policy", "pricing", "recommender", "value"]
 
 
 class Models(Settings):
@@ -329,6 +330,7 @@ class Shop(Settings):
     readout: Readout = Readout()
     fairness_gate: FairnessGate = FairnessGate()
     pricing: Pricing | None = Field(None, description="given, with task pricing: prices are suggested each night")
+    recommend: Recommend | None = Field(None, description="given: items are recommended to each customer, each night")
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 

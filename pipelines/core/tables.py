@@ -368,6 +368,46 @@ _ALL = [
         owner="data-science",
     ),
     Table(
+        name="recommendations",
+        layer="decisions",
+        grain="one row per user of user_profiles per slot: the item shown there tomorrow, and why. Who is held out from "
+        "recommendations, or took back all consent, has none",
+        columns={
+            C.USER_KEY: STRING,
+            C.SLOT: BIGINT,
+            C.ITEM_ID: STRING,
+            C.SCORE: DOUBLE,  # log-odds that the item is touched; without a champion a weight of own history
+            C.SOURCE: STRING,  # that ranks it highest
+            C.RUNNER_UP_SOURCE: STRING,  # that ranks it next, null where no other has it
+            C.REASON_CODE: STRING,
+            C.REASON_CAUSE: STRING,  # the earlier item, category, search or percent that carried the score
+            C.WHY_EN: STRING,
+            C.WHY_ZH: STRING,
+            C.PROPENSITY: DOUBLE,  # that this slot got this item; 1 where no lot was drawn
+            C.IS_EXPLORE: BOOLEAN,
+            C.MODEL_NAME: STRING,
+            C.MODEL_VERSION: STRING,
+        },
+        sort_by=(C.USER_KEY, C.SLOT),
+        owner="data-science",
+    ),
+    Table(
+        name="segment_recommendations",
+        layer="decisions",
+        grain="one row per customer segment per slot: the item shown there tomorrow to who is not known by name; segment -1 "
+        "is everybody",
+        columns={
+            C.SEGMENT_ID: BIGINT,
+            C.SLOT: BIGINT,
+            C.ITEM_ID: STRING,
+            C.SCORE: DOUBLE,  # customers of the segment who touch it, a night
+            C.WHY_EN: STRING,
+            C.WHY_ZH: STRING,
+        },
+        sort_by=(C.SEGMENT_ID, C.SLOT),
+        owner="data-science",
+    ),
+    Table(
         name="price_suggestions",
         layer="decisions",
         grain="one row per item of the catalogue: the price suggested for tomorrow, what bound it, and why",
@@ -508,7 +548,7 @@ ARTEFACTS: Final[dict[str, Table]] = {
         Table(
             "plan_export",
             "decisions",
-            "one CSV file per channel and its manifest.json, as the shop receives it",
+            "one CSV file per channel, those of recommendations and their manifest.json, as the shop receives it",
             {},
             (),
         ),

@@ -1,12 +1,5 @@
-"""How the shop answers a plan: reads and verifies the export, sends the messages, sees what they do.
+"""How the shop answers a plan: reads the messages of the export, sends them, sees what they do."""
 
-The export is a folder with one CSV file per channel and a manifest.json {shop, night, files: {name: {rows, sha256}}}.
-"""
-
-import csv
-import hashlib
-import io
-import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,6 +10,8 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.errors import LandingError
 from pipelines.simulator.behaviour import Visits
 from pipelines.simulator.draws import Bools, Floats, Ints, uniform
+from pipelines.simulator.exported import REMEDY, files_of, rows_of
+from pipelines.simulator.pages import PAGES
 from pipelines.simulator.response import Tonight, Treatment, respond
 from pipelines.simulator.state import State
 from pipelines.simulator.world import DAY_S, World
@@ -64,27 +59,16 @@ class Answers:
 
 def read_plan(folder: Path, shop: str, made_on: date) -> Plan:
     """The plan of a folder, every file verified. Raises LandingError for what is missing, changed or malformed."""
-    path = folder / "manifest.json"
-    remedy = "publish the plan again"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        files = {str(name): (int(told["rows"]), str(told["sha256"])) for name, told in manifest["files"].items()}
-        names = (str(manifest["shop"]), str(manifest["night"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LandingError(f"{path}: no readable plan manifest ({type(error).__name__}: {error}); {remedy}") from error
-    if names != (shop, made_on.isoformat()):
-        raise LandingError(f"{path}: plan of {names[0]} {names[1]}, expected {shop} {made_on}; {remedy}")
-    rows: list[dict[str, str]] = []
-    for name in sorted(files):
-        rows += _read_channel(folder, name, *files[name], remedy)
+    files = files_of(folder, shop, made_on)
+    rows = [row for name in sorted(set(files) - PAGES) for row in rows_of(folder, name, files[name], _NEEDED)]
     keys = [row[C.USER_KEY] for row in rows]
     if len(keys) != len(set(keys)):
-        raise LandingError(f"{folder}: a user_key stands in two rows, expected one strategy per customer; {remedy}")
+        raise LandingError(f"{folder}: a user_key stands in two rows, expected one strategy per customer; {REMEDY}")
     found: dict[Treatment, int] = {}
     try:
         places = [found.setdefault(_treatment(row), len(found)) for row in rows]
     except (ValueError, TypeError) as error:
-        raise LandingError(f"{folder}: a row that cannot be sent ({error}); {remedy}") from error
+        raise LandingError(f"{folder}: a row that cannot be sent ({error}); {REMEDY}") from error
     return Plan(keys, [row[C.STRATEGY_ID] for row in rows], np.array(places, dtype=np.int64), list(found))
 
 
@@ -157,28 +141,6 @@ def after(state: State, answers: Answers) -> tuple[Floats, dict[str, Bools]]:
         channel = answers.plan.treatments[answers.plan.treatment[row]].channel
         gone.setdefault(channel, np.zeros(len(fatigue), dtype=bool))[answers.user[row]] = True
     return fatigue, gone
-
-
-def _read_channel(folder: Path, name: str, n_rows: int, sha256: str, remedy: str) -> list[dict[str, str]]:
-    path = folder / name
-    if path.suffix != ".csv" or Path(name).name != name:
-        raise LandingError(f"{path}: not a CSV file of the plan; {remedy}")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LandingError(f"{path}: named in the manifest but not readable ({error.strerror}); {remedy}") from error
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise LandingError(f"{path}: sha256 differs from the manifest: the file was changed or cut; {remedy}")
-    try:
-        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LandingError(f"{path}: no readable CSV in UTF-8 ({error}); {remedy}") from error
-    if len(rows) != n_rows:
-        raise LandingError(f"{path}: {len(rows)} rows, the manifest tells {n_rows}; {remedy}")
-    missing = [name for name in _NEEDED if rows and rows[0].get(name) is None]
-    if missing:
-        raise LandingError(f"{path}: columns {missing} are missing, found {list(rows[0])}; {remedy}")
-    return rows
 
 
 def _treatment(row: dict[str, str]) -> Treatment:

@@ -112,6 +112,21 @@ class Catalogue:
         best = self.group_items[self.group_start[group]]  # sold from the first night
         return np.where(self.launch[items] <= night, items, best)
 
+    def tier(self) -> Ints:
+        """Price tier of each item within its category, 0 cheap to N_TIERS - 1 dear."""
+        tier = np.zeros(self.size_of, dtype=np.int64)
+        for group in reversed(
+            range(len(self.group_start))
+        ):  # an empty tier borrows the cheapest, whose items stay cheap
+            start = self.group_start[group]
+            tier[self.group_items[start : start + self.group_size[group]]] = group % N_TIERS
+        return tier
+
+    def unit_cost_cents(self) -> Ints:
+        """What each item costs the shop."""
+        shares = np.array([shelf.cost_share for shelf in CATEGORIES])
+        return np.round(self.base_price_cents * shares[self.category]).astype(np.int64)
+
     def kind(self, item: int) -> Kind:
         """What kind of thing the item is."""
         return CATEGORIES[self.category[item]].kinds[self.noun[item]]

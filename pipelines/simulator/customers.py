@@ -18,6 +18,7 @@ HOUR_SPREAD = 1.3  # hours: scale of the logistic around a customer's hours
 _MEAN_RESPONSE = {"email": 0.75, "push": 0.85, "sms": 1.0, "in_app": 0.8}
 _DEFAULT_RESPONSE = 0.5
 _CHINESE_SHARE = 0.3
+_MIDDLING = 0.55  # of what is not bought in the cheap tier
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,26 @@ class Customers:
         centre = np.where(choice < self.main_share[who], self.main_hour[who], self.second_hour[who])
         return np.clip(centre + HOUR_SPREAD * np.log(u / (1.0 - u)), 0.0, 23.99)
 
+    def taste(self, who: Ints, category: Ints) -> Floats:
+        """Share of a category in what `who` looks at, (n,), above 0."""
+        before = np.where(category > 0, self.taste_cdf[who, category - 1], 0.0)
+        return np.asarray(self.taste_cdf[who, category] - before)
+
+    def tier_chance(self, who: Ints, tier: Ints) -> Floats:
+        """Chance that `who` looks at a price tier of a category, (n,)."""
+        cheap = self._cheap(who)
+        return np.where(tier == 0, cheap, (1.0 - cheap) * np.where(tier == 1, _MIDDLING, 1.0 - _MIDDLING))
+
+    def _cheap(self, who: Ints) -> Floats:
+        return np.asarray(0.1 + 0.75 * self.sensitivity[who])
+
     def choose(self, catalogue: Catalogue, night: int | Ints, who: Ints, u: tuple[Floats, Floats, Floats]) -> Ints:
         """Items that `who` would look at: category by taste, price tier by sensitivity, then popularity."""
         is_news, taste = catalogue.newcomer(night, u[0])
         category = np.minimum((self.taste_cdf[who] < taste[:, None]).sum(axis=1), len(CATEGORIES) - 1)
         category = catalogue.on_sale(night, np.where(is_news, catalogue.new_category, category))
-        cheap = 0.1 + 0.75 * self.sensitivity[who]
-        tier = (u[1] > cheap).astype(np.int64) + (u[1] > cheap + (1.0 - cheap) * 0.55)
+        cheap = self._cheap(who)
+        tier = (u[1] > cheap).astype(np.int64) + (u[1] > cheap + (1.0 - cheap) * _MIDDLING)
         return catalogue.draw(night, category, np.minimum(tier, N_TIERS - 1), u[2])
 
     def wishes(self, catalogue: Catalogue, night: int, who: Ints) -> tuple[Ints, Floats]:

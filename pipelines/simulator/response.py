@@ -97,7 +97,7 @@ def tonight(world: World, night: int) -> Tonight:
     order = np.argsort(-ripeness, axis=1, kind="stable")
     first, second = items[who, order[:, 0]], items[who, order[:, 1]]
     prices = world.catalogue.prices(night)
-    first_pull, second_pull = (_price_pull(world, prices, who, items) for items in (first, second))
+    first_pull, second_pull = (price_pull(world, prices, who, items) for items in (first, second))
     adds = (uniform(seed, "second item", night, who) < _second_share(world, second_pull)) & (first != second)
     basket = np.stack([first, np.where(adds, second, -1)], axis=1)
     quantity = 1 + (uniform(seed, "quantity", night, who) < 0.1)
@@ -119,7 +119,7 @@ def tonight(world: World, night: int) -> Tonight:
     )
 
 
-def _price_pull(world: World, prices: Ints, who: Ints, items: Ints) -> Floats:
+def price_pull(world: World, prices: Ints, who: Ints, items: Ints) -> Floats:
     """What tonight's price of an item adds to the logit of buying it, (n,): a markdown tempts those who watch prices.
 
     Where prices move, by the category's elasticity; those who watch prices have more of it.
@@ -136,10 +136,15 @@ def _second_share(world: World, pull: Floats) -> Floats | float:
     return np.minimum(_SECOND_SHARE * np.exp(pull), 1.0) if world.catalogue.price_changes_percent else _SECOND_SHARE
 
 
+def active_chance(world: World, evening: Tonight) -> Floats:
+    """How likely each customer is to come to the shop tonight unasked, [customer]."""
+    chance = world.customers.activity * (1.0 + 0.6 * _weekday(world, evening.night))
+    return np.asarray(np.clip(chance, 0.0, 1.0))
+
+
 def is_active(world: World, evening: Tonight) -> Bools:
     """Who comes to the shop tonight unasked, [customer]."""
-    chance = world.customers.activity * (1.0 + 0.6 * _weekday(world, evening.night))
-    return evening.luck["active"] < np.clip(chance, 0.0, 1.0)
+    return evening.luck["active"] < active_chance(world, evening)
 
 
 def respond(world: World, evening: Tonight, who: Ints, treatment: Treatment | None, fatigue: Floats) -> Response:

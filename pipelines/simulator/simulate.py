@@ -15,6 +15,7 @@ from pipelines.core.shop import Shop
 from pipelines.simulator.answer import read_plan
 from pipelines.simulator.campaigns import history_plan
 from pipelines.simulator.night import Night, live
+from pipelines.simulator.pages import read_lists
 from pipelines.simulator.state import State, first_state, load_state, save_state, state_path
 from pipelines.simulator.world import build_world
 
@@ -32,8 +33,8 @@ def simulate(
 ) -> list[date]:
     """Writes every missing night from the shop's first one through `through`, in order; returns those it wrote.
 
-    Night N answers the plan made on night N-1 where `plan_of` knows its folder; in the shop's history, where there is none,
-    the random campaign of campaigns.py. A night that exists is never rewritten;
+    Night N answers the plan and the recommendations made on night N-1 where `plan_of` knows their folder; in the shop's
+    history, where there is none, the random campaign of campaigns.py. A night that exists is never rewritten;
     a folder that a killed run left half-written is. Raises ConfigError for a shop that is not simulated, WrongUseError for
     a night so far ahead that its date must be wrong, LandingError for a night whose state is lost, a plan that fails its
     checks, or a folder that cannot be written.
@@ -59,7 +60,8 @@ def simulate(
                     user_of = {key.pseudonym(user): place for place, user in enumerate(world.customers.ids.tolist())}
                 n = night.toordinal()
                 plan = read_plan(folder, shop.shop, eve) if folder else history_plan(shop, world, n, list(user_of))
-                done = live(shop, world, night, state, plan, user_of)
+                lists = read_lists(folder, shop.shop, eve, user_of, world.catalogue.size_of) if folder else None
+                done = live(shop, world, night, state, plan, user_of, lists=lists)
                 write_night(landing, night, done)
                 state = done.state
                 written.append(night)

@@ -1,5 +1,5 @@
-"""What would have happened: every strategy's outcome for every customer, no contact included, and what would have been
-sold at other prices, told to an evaluator.
+"""What would have happened: every strategy's outcome for every customer, no contact included, what lists of
+recommended items bring, and what would have been sold at other prices, told to an evaluator.
 
 For evaluators only. Nothing that plans, trains or scores may import this.
 """
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import NoDataError
 from pipelines.core.shop import Shop
+from pipelines.simulator.catalogue import item_id
 from pipelines.simulator.draws import Bools, Floats, Ints
-from pipelines.simulator.response import Treatment, respond, tonight
+from pipelines.simulator.pages import buy_chance, click_chance, seen_chance
+from pipelines.simulator.response import Treatment, active_chance, respond, tonight
 from pipelines.simulator.state import load_state
 from pipelines.simulator.world import World, build_world
 
@@ -50,11 +52,7 @@ def potential_outcomes(
     Raises NoDataError for an id that is no customer, LandingError where the state of the night before is lost.
     """
     world = build_world(shop)
-    place = {user_id: k for k, user_id in enumerate(world.customers.ids.tolist())}
-    unknown = [user_id for user_id in user_ids if user_id not in place]
-    if unknown:
-        raise NoDataError(f"'{unknown[0]}' is no customer of shop '{shop.shop}' ({len(unknown)} such); ask for its own")
-    who = np.array([place[user_id] for user_id in user_ids], dtype=np.int64)
+    who = _places(shop, world, user_ids)
     fatigue = np.zeros(len(who))
     if landing is not None and night.toordinal() > world.first_night:
         fatigue = load_state(landing, night - timedelta(days=1), world).fatigue[who]
@@ -81,6 +79,52 @@ def potential_outcomes(
         unsubscribed=happened("unsubscribe"),
         spent_cents=happened("purchase") * order,
     )
+
+
+def _places(shop: Shop, world: World, user_ids: Sequence[str]) -> Ints:
+    place = {user_id: k for k, user_id in enumerate(world.customers.ids.tolist())}
+    unknown = [user_id for user_id in user_ids if user_id not in place]
+    if unknown:
+        raise NoDataError(f"'{unknown[0]}' is no customer of shop '{shop.shop}' ({len(unknown)} such); ask for its own")
+    return np.array([place[user_id] for user_id in user_ids], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class ListValue:
+    """What a list of k items on the first page is expected to bring tonight, all luck averaged out, coming included."""
+
+    visit: Floats  # (n,) chance that the customer comes, list or not
+    click: Floats  # (n, k)
+    purchase: Floats  # (n, k) of the item, beside what would be bought without any list
+    profit_cents: Floats  # (n, k) of those purchases
+
+
+def list_value(shop: Shop, night: date, user_ids: Sequence[str], lists: NDArray[np.object_]) -> ListValue:
+    """Of `lists` (n, k) of item ids, the first slot first and "" for an empty one, shown on a night to customers (n,) who
+    are sent nothing. Raises NoDataError for an id that is no customer's, or no item's."""
+    world = build_world(shop)
+    who, evening = _places(shop, world, user_ids), tonight(world, night.toordinal())
+    places = {"": -1} | {item_id(place): place for place in range(world.catalogue.size_of)}
+    unknown = sorted(set(lists.ravel().tolist()) - set(places))
+    if unknown:
+        raise NoDataError(f"'{unknown[0]}' is no item of shop '{shop.shop}' ({len(unknown)} such); ask for its own")
+    item = np.array([places[one] for one in lists.ravel().tolist()], dtype=np.int64).reshape(lists.shape)
+    is_shown = (item >= 0) & (world.catalogue.launch[item] <= evening.night)
+    alone = respond(world, evening, who, None, np.zeros(len(who))).purchase
+    comes = active_chance(world, evening)[who]
+    k = len(item[0]) if len(item) else 0
+    slot = np.broadcast_to(np.arange(1, k + 1), item.shape)
+    customer = np.repeat(who, k)
+    click = click_chance(world, evening, customer, item.ravel()).reshape(item.shape) * seen_chance(slot) * is_shown
+    visit = alone + (1.0 - alone) * comes
+    purchase = np.zeros(item.shape)
+    for buys, share in ((True, alone), (False, (1.0 - alone) * comes)):
+        anyway = np.full(item.size, buys)
+        chance = click * buy_chance(world, evening, customer, item.ravel(), anyway).reshape(item.shape)
+        before = np.cumprod(1.0 - chance, axis=1) / (1.0 - chance)  # nothing higher up was bought
+        purchase += share[:, None] * before * chance
+    margin = world.catalogue.prices(evening.night) - world.catalogue.unit_cost_cents()
+    return ListValue(visit, visit[:, None] * click, purchase, purchase * margin[item])
 
 
 def at_prices(world: World, night: int, cents: Ints) -> World:

@@ -241,13 +241,18 @@ def judge_segments(differences: Mapping[str, Interval], *, higher_is_better: boo
 def judge_policy(found: Mapping[str, Any]) -> Finding:
     """Refused if the lower bound of what the challenger's policy earns lies below the champion's by more than noise.
 
-    `found`: rows, disagree, effective_rows, and Interval.as_dict of challenger, champion and their paired difference. The
-    bounds share customers and days, so noise is that of the difference: half its interval. For bounds of equal width that
-    is the whole difference below 0; a challenger whose value is less certain needs to promise more. Logs that tell the two
-    apart by fewer than MIN_POLICY_ROWS effective rows cannot answer and block nothing: the metric decides.
+    `found`: rows, disagree, effective_rows, and Interval.as_dict of challenger, champion and their paired difference; their
+    `unit` where it is not profit, a `refusal` where the log says that it cannot tell. The bounds share customers and days, so
+    noise is that of the difference: half its interval. For bounds of equal width that is the whole difference below 0; a
+    challenger whose value is less certain needs to promise more. Logs that tell the two apart by fewer than MIN_POLICY_ROWS
+    effective rows cannot answer and block nothing: the metric decides.
     """
     if found["disagree"] == 0 and found["rows"]:
         return Finding("off_policy", True, f"both would have chosen alike in {found['rows']} logged choices")
+    if found.get("refusal"):
+        return Finding(
+            "off_policy", True, f"cannot tell: {found['refusal']}; more exploration (explore_percent) makes more"
+        )
     if found["effective_rows"] < MIN_POLICY_ROWS:
         return Finding(
             "off_policy",
@@ -257,7 +262,8 @@ def judge_policy(found: Mapping[str, Any]) -> Finding:
         )
     new, old, gap = (Interval.from_dict(found[name]) for name in ("challenger", "champion", "difference"))
     passed = new.low >= old.low - (gap.high - gap.low) / 2
-    told = f"at least {new.low:.2f} cents per customer and night, the champion at least {old.low:.2f}"
+    unit = found.get("unit", "cents per customer and night")
+    told = f"at least {new.low:.2f} {unit}, the champion at least {old.low:.2f}"
     return Finding("off_policy", passed, f"{'' if passed else 'clearly below: '}{told}; paired difference {gap}")
 
 

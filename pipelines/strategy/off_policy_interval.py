@@ -6,6 +6,7 @@ studentised bootstrap, which follows the skewness that importance weights bring,
 fewer, the empirical Bernstein bound, which holds at any count.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -35,8 +36,6 @@ def interval(log: Feedback, level: float = LEVEL, seed: int = 0) -> tuple[Interv
     at sqrt(n) and, where that cuts any, uncut too, for what cutting hides. Widened by Student's t at `freedom` of the
     terms, for a variance that few rows tell is no sure one.
     """
-    from scipy.stats import t as student
-
     most, heaviest = usual_clip(len(log)), float(log.weight.max())
     if effective_events(log) < MIN_EVENTS:
         terms = per_cluster(_pseudo_values(log, most), log.cluster)
@@ -47,11 +46,18 @@ def interval(log: Feedback, level: float = LEVEL, seed: int = 0) -> tuple[Interv
         terms = per_cluster(_pseudo_values(log, cut), log.cluster)
         found += [bootstrap_t(terms, level, seed), student_t(terms, level)]
         least = min(least, freedom(terms))
+    return widest(found, least, len(log), level), "bootstrap-t and t"
+
+
+def widest(found: Sequence[Interval], least: float, n: int, level: float = LEVEL) -> Interval:
+    """What all of several intervals of one value say, widened from n - 1 degrees of freedom of its variance to `least`."""
+    from scipy.stats import t as student
+
     tail = (1 + level) / 2
-    wider = float(student.ppf(tail, least) / student.ppf(tail, max(len(log) - 1, 1)))
+    wider = float(student.ppf(tail, least) / student.ppf(tail, max(n - 1, 1)))
     value = found[0].value
     low, high = min(one.low for one in found), max(one.high for one in found)
-    return Interval(value, value - wider * (value - low), value + wider * (high - value)), "bootstrap-t and t"
+    return Interval(value, value - wider * (value - low), value + wider * (high - value))
 
 
 def freedom(terms: np.ndarray) -> float:

@@ -58,7 +58,10 @@ GOOD: dict[str, Any] = {
     C.ROLE: lambda i: ("primary", "secondary", "guardrail")[i % 3],
     C.STATE: lambda i: ("better", "open", "held")[i % 3],
     C.GUARDRAIL: lambda i: ("none", "margin_floor", "step", "parity")[i % 4],
-    C.REASON_CODE: lambda i: ("optimum", "lot", "no_gain")[i % 3],
+    C.REASON_CODE: lambda i: "lot",
+    C.SLOT: lambda i: i + 1,
+    C.SOURCE: lambda i: ("own", "together", "lot")[i % 3],
+    C.RUNNER_UP_SOURCE: lambda i: "popular",
     C.METHOD: lambda i: ("seasonal_naive", "mean", "smoothing")[i % 3],
     C.EXPECTED_PROFIT_CENTS: lambda i: (0.0, None, 12.5)[i % 3],  # without a model nothing is expected
 }

@@ -27,7 +27,13 @@ def publish(store: Store, night: date, mix: dict[tuple[str, int], int]) -> None:
     hours = [
         datetime.combine(night, datetime.min.time()) + timedelta(hours=h) for (_, h), n in mix.items() for _ in range(n)
     ]
-    rows = pa.table({"event_type": kinds, "occurred_at": pa.array(hours, pa.timestamp("us", "UTC"))})
+    channels = ["recommendation" if kind.startswith("shown ") else None for kind in kinds]
+    told = {
+        "event_type": [kind.removeprefix("shown ") for kind in kinds],
+        "occurred_at": pa.array(hours, pa.timestamp("us", "UTC")),
+        "channel": pa.array(channels, pa.string()),
+    }
+    rows = pa.table(told)
     with store.staging() as staging:
         (staging / "events").mkdir()
         pq.write_table(rows, staging / "events" / "part-00000.parquet")
@@ -76,6 +82,15 @@ def test_twice_as_many_events_in_the_same_mix_are_no_drift(store: Store) -> None
         publish(store, night, USUAL)
     publish(store, TONIGHT, {key: 2 * n for key, n in USUAL.items()})
     assert not measure(TONIGHT, store).has_drifted
+
+
+def test_recommendations_that_the_shop_begins_to_show_are_no_drift_and_other_impressions_are(store: Store) -> None:
+    for night in nights(MIN_NIGHTS):
+        publish(store, night, USUAL)
+    publish(store, TONIGHT, {**USUAL, ("shown impression", 9): 4})
+    assert measure(TONIGHT, store).distance == 0
+    publish(store, TONIGHT + timedelta(days=1), {**USUAL, ("impression", 9): 4})
+    assert measure(TONIGHT + timedelta(days=1), store).has_drifted
 
 
 @pytest.mark.parametrize(

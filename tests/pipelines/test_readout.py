@@ -32,7 +32,9 @@ def told(read_out: Any) -> Any:
 def test_the_newest_night_is_read_out_with_the_numbers_of_its_report(told: Any, read_out: Any) -> None:
     report = read_out.folder / "reports" / "nightly_report" / f"night={THIRD}"
     numbers = json.loads((report / "report.json").read_text())
-    assert set(told) == {"shop", "night", "answers", "effect", "period", "experiments", "anomalies", "notes", "table"}
+    measured = {"answers", "effect", "experiments", "recommendations"}
+    assert set(told) == {"shop", "night", "period", "anomalies", "notes", "table"} | measured
+    assert told["recommendations"] is None  # the shop makes none
     assert (told["shop"], told["night"]) == ("tiny", THIRD)
     assert told["answers"] == numbers["measured"]["answers"]
     assert told["effect"] == numbers["measured"]["effect"]

@@ -132,6 +132,39 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("engine", ["duckdb"], indirect=True)
+def test_what_the_shop_recommends_makes_no_bot_and_starts_joins_or_splits_no_session(
+    engine: Engine, open_door: OpenDoor, tmp_path: Path
+) -> None:
+    shown = {"event_type": "impression", "channel": "recommendation"}
+    lines = [
+        _event("ann", "09:00:00", **shown),  # long before the visit
+        *[_event("ann", "10:00:01", f"i{k}", **shown) for k in range(20)],  # a page is no minute's work of a person
+        _event("ann", "10:00:00"),
+        _event("ann", "10:25:00", **shown),
+        _event("ann", "10:40:00"),  # silence of 40 minutes, whatever was shown between
+        _event("ann", "10:41:00", channel="recommendation", event_type="click"),
+        _event("bob", "10:00:00", event_type="impression"),  # of another page: as ever
+        _event("eve", "11:00:00", session_id="s1", **shown),
+    ]
+    made, nights, _ = _door(open_door, {f"{SECOND}/a.jsonl": lines}).clean(engine, tmp_path / "out")
+    rows = nights[SECOND]
+    assert made["events"][SECOND]["n_bots"] == 0
+    numbers = {
+        (row["event_type"], row["channel"], f"{row['occurred_at']:%H:%M}"): row["session_id"].rpartition("-")[2]
+        for row in rows
+    }
+    assert numbers == {
+        ("impression", "recommendation", "09:00"): "0",
+        ("impression", "recommendation", "10:00"): "0",
+        ("view", None, "10:00"): "1",
+        ("impression", "recommendation", "10:25"): "0",
+        ("view", None, "10:40"): "2",
+        ("click", "recommendation", "10:41"): "2",
+        ("impression", None, "10:00"): "1",
+        ("impression", "recommendation", "11:00"): "s1",
+    }
+
+
 def test_a_file_sent_again_under_another_name_changes_no_byte_of_events(
     engine: Engine, open_door: OpenDoor, tmp_path: Path
 ) -> None:

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from spark_jobs.event_window import event_window, nights_ago
+from spark_jobs.hour_response import hour_response
+from spark_jobs.item_pairs import item_pairs
+from spark_jobs.item_stats import category_stats, item_stats
 from spark_jobs.session import DataFrame, Engine, F
+from spark_jobs.sessions import sessions
 from spark_jobs.user_profiles import user_profiles
 
 NIGHT = date(2026, 3, 8)
@@ -85,6 +89,50 @@ def test_recency_frequency_money_taste_and_hours_of_one_customer(profiles_of: Ma
             "n_clicks": 1,
         }
     }
+
+
+def test_recommendations_shown_change_no_profile_visit_hour_or_item(
+    engine: Engine, event_frame: Make, write_table: Make, rows_of: Make
+) -> None:
+    def shown(user: str, session: str, at: str) -> tuple[Any, ...]:
+        return (
+            user,
+            session,
+            at,
+            "impression",
+            {"item_id": "pot", "category_id": "kitchen", "channel": "recommendation"},
+        )
+
+    own = [
+        ("ann", "s1", "2026-03-03 10:00", "view", {"item_id": "tea", "category_id": "drinks"}),
+        (
+            "ann",
+            "s1",
+            "2026-03-03 10:01",
+            "click",
+            {"item_id": "tea", "category_id": "drinks", "channel": "recommendation"},
+        ),
+        ("ann", "s1", "2026-03-03 10:02", "impression", {"item_id": "cup"}),
+    ]
+    more = [
+        shown("ann", "s1", "2026-03-03 10:20"),
+        shown("ann", "s0", "2026-03-08 21:00"),
+        shown("bob", "x", "2026-03-08 09:00"),
+    ]
+    deliveries, outcomes = (
+        engine.read([write_table(table, [])]).select("*", nights_ago(at, NIGHT, "UTC").alias("nights_ago"))
+        for table, at in (("deliveries", "sent_at"), ("outcomes", "occurred_at"))
+    )
+    made = []
+    for events in (own, own + more):
+        window = event_window(event_frame(*events), NIGHT, "UTC", 7)
+        tables = [
+            user_profiles(window, deliveries, outcomes), sessions(window), item_stats(window), category_stats(window),
+            hour_response(window, deliveries, outcomes, "UTC"), item_pairs(window, 7, 50, 50),
+        ]  # fmt: skip
+        made.append([rows_of(engine, table) for table in tables])
+    assert made[0] == made[1]
+    assert made[0][0][0]["n_events"] == 3  # the click is hers, and so is what another page showed
 
 
 def test_who_only_searched_has_no_price_taste_or_orders(profiles_of: Make) -> None:

@@ -44,7 +44,7 @@ def ndcg(lists: np.ndarray, truth: csr_matrix, misses: np.ndarray | int = 0) -> 
 
 def hit(lists: np.ndarray, truth: csr_matrix) -> np.ndarray:
     """(n,) 1.0 where at least one item of the list is in the truth, else 0.0."""
-    return hits(lists, truth).any(axis=1).astype(np.float64)
+    return np.asarray(hits(lists, truth).any(axis=1), dtype=np.float64)
 
 
 def next_item(scores: np.ndarray, target: np.ndarray, lengths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
