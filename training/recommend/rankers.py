@@ -9,9 +9,12 @@ from training.recommend.ease import Ease
 from training.recommend.history import History
 from training.recommend.item_knn import ItemKnn
 from training.recommend.popularity import Popularity
+from training.recommend.ranker import Blender
 from training.recommend.ranker_protocol import Ranker, read_settings
 
-RANKERS: Final[dict[str, type[Ranker]]] = {ranker.kind: ranker for ranker in (Popularity, History, ItemKnn, Ease, Als)}
+RANKERS: Final[dict[str, type[Ranker]]] = {
+    ranker.kind: ranker for ranker in (Popularity, History, ItemKnn, Ease, Als, Blender)
+}
 
 
 def load_ranker(folder: Path) -> Ranker:
