@@ -24,7 +24,9 @@ Scores = Callable[
 ]  # rows -> (rows, m); what a sparse block does not hold is not listed
 
 BLOCK_ROWS: Final = 256
-BLOCK_ITEMS: Final = 4_096  # with BLOCK_ROWS: 4 MB of scores, which stay in the processor's cache
+BLOCK_ITEMS: Final = (
+    8_192  # with BLOCK_ROWS 8 MB of scores, in the cache; rows shorter than a buffer of numpy compare slower
+)
 BLOCK_BYTES: Final = 16 << 20  # of whole rows of scores, and of vectors that are looked at again
 SLOT: Final = "slot"  # 1 is the best
 
