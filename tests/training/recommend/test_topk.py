@@ -85,7 +85,7 @@ def test_any_scores_are_listed_as_sorting_all_of_them_would(
 ) -> None:
     queries, items, k, exclude, allowed, threads = case
     scores = (queries @ items.T).astype(np.float64)
-    scores[scores == 1] = -np.inf
+    scores[scores == 1], scores[scores == 2] = -np.inf, -0.0
     kept = csr_matrix(scores)  # zeros are not held
     found = top_k_of(
         lambda rows: kept[rows] if sparse else scores[rows], scores.shape, k,
@@ -96,18 +96,27 @@ def test_any_scores_are_listed_as_sorting_all_of_them_would(
 
 
 def test_rounding_and_the_size_of_blocks_change_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every item has a twin, whose product another kernel of the same library may round otherwise."""
+    """Products that a float32 sum of large terms rounds into another order; and every item has a twin, a tie."""
     random = np.random.default_rng(5)
-    half = random.standard_normal((700, 33)).astype(np.float32)
-    queries, items = random.standard_normal((90, 33)).astype(np.float32), np.concatenate([half, half])
+    half = (random.standard_normal((700, 33)) + ([100] + [0] * 32)).astype(np.float32)
+    queries = (random.standard_normal((90, 33)) + ([100] + [0] * 32)).astype(np.float32)
+    items = np.concatenate([half, half])
     exact = queries.astype(np.float64) @ half.T.astype(np.float64)
-    wanted, scores = sorted_lists(np.concatenate([exact, exact], axis=1), 30)
+    wanted, scores = sorted_lists(np.concatenate([exact, exact], axis=1), 31)
+    assert (sorted_lists(queries @ items.T, 31)[0] != wanted).any()
     for rows, columns in ((4, 7), (64, 350), (90, 701), (256, 4096)):
         monkeypatch.setattr(topk, "BLOCK_ROWS", rows)
         monkeypatch.setattr(topk, "BLOCK_ITEMS", columns)
-        found = top_k(queries, items, 30)
+        found = top_k(queries, items, 31)
         np.testing.assert_array_equal(found[0], wanted)
         np.testing.assert_allclose(found[1], scores, rtol=1e-6)
+
+
+def test_a_short_item_that_points_the_query_s_way_is_found_behind_long_ones() -> None:
+    long = np.tile([6.0, 8.0], (20, 1))  # length 10, score 6
+    places, scores = top_k(np.array([[1.0, 0.0]]), np.concatenate([long, [[5.9, 0.0], [6.1, 0.0]]]), 2)
+    assert places.tolist() == [[21, 0]]
+    assert scores.tolist() == [[np.float32(6.1), 6.0]]
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e15])
