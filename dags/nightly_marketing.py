@@ -1,4 +1,4 @@
-"""Tomorrow's marketing plan of one shop, every night: land, clean, features, market, score, recommend, plan, publish,
+"""Tomorrow's marketing plan of one shop, every night: land, clean, features, market, recommend, score, plan, publish,
 report; then removes what the shop keeps no longer (`retain`).
 
 Runs at 02:00 of the shop's time zone for the day that ended at midnight. Any past night can be run again, in any order:
@@ -56,12 +56,12 @@ def nightly_marketing(shop: Shop) -> DAG:
             return work.run_stage("market", shop.shop)
 
         @task
-        def score() -> dict:
-            return work.run_stage("score", shop.shop)
-
-        @task
         def recommend() -> dict:
             return work.run_stage("recommend", shop.shop)
+
+        @task
+        def score() -> dict:
+            return work.run_stage("score", shop.shop)
 
         @task
         def plan() -> dict:
@@ -83,7 +83,7 @@ def nightly_marketing(shop: Shop) -> DAG:
         def watch_drift() -> dict:
             return work.watch_drift(shop.shop)
 
-        stages = (land(), clean(), features(), market(), score(), recommend(), plan(), publish(), report(), retain())
+        stages = (land(), clean(), features(), market(), recommend(), score(), plan(), publish(), report(), retain())
         chain(*stages, watch_drift())
 
     return night()

@@ -24,7 +24,7 @@ from pipelines.strategy.candidates import NOTHING, candidates
 
 HEADER = (
     C.USER_KEY, C.STRATEGY_ID, C.OFFER, C.DISCOUNT_PERCENT, "offer_text", C.CHANNEL, C.SEND_WINDOW,
-    "from_hour", "to_hour", C.FREQUENCY, C.CREATIVE_STYLE, C.SEND_HOUR, C.PROPENSITY,
+    "from_hour", "to_hour", C.FREQUENCY, C.CREATIVE_STYLE, C.ITEM_ID, C.SEND_HOUR, C.PROPENSITY,
 )  # fmt: skip
 PAGES: Final[Mapping[str, tuple[str, ...]]] = {  # file -> columns, of what the shop's pages show
     FILE: (C.USER_KEY, C.SLOT, C.ITEM_ID, C.PROPENSITY),
@@ -85,17 +85,19 @@ def _lines(plan_parquet: Path, shop: Shop) -> dict[str, list[tuple[Any, ...]]]:
         offer = (c.offer, c.discount_percent, texts[c.offer])
         told[name] = (name, *offer, c.channel, c.send_window, *hours, c.frequency, c.creative_style)
 
-    needed = (C.USER_KEY, C.STRATEGY_ID, C.SEND_HOUR, C.PROPENSITY)
+    needed = (C.USER_KEY, C.STRATEGY_ID, C.ITEM_ID, C.SEND_HOUR, C.PROPENSITY)
     plan = pq.read_table(plan_parquet, columns=list(needed), partitioning=None)
     plan = plan.filter(pc.not_equal(plan[C.STRATEGY_ID], NOTHING)).sort_by(C.USER_KEY)
     lines: dict[str, list[tuple[Any, ...]]] = {channel.id: [] for channel in strategy.channels}
-    for user_key, strategy_id, hour, propensity in zip(*(plan[name].to_pylist() for name in needed), strict=True):
+    for user_key, strategy_id, item_id, hour, propensity in zip(
+        *(plan[name].to_pylist() for name in needed), strict=True
+    ):
         if strategy_id not in known:
             problem = f"strategy {strategy_id!r:.80} is not in the configuration"
         elif not _PSEUDONYM.fullmatch(user_key):
             problem = "a user_key is not 64 hex digits, so it may be no pseudonym"
         else:
-            lines[known[strategy_id].channel].append((user_key, *told[strategy_id], hour, repr(propensity)))
+            lines[known[strategy_id].channel].append((user_key, *told[strategy_id], item_id, hour, repr(propensity)))
             continue
         raise StorageError(f"{plan_parquet}: {problem}; plan the night again")
     return lines

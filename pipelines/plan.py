@@ -19,6 +19,7 @@ from pipelines.core.errors import InfeasibleError, NoDataError
 from pipelines.core.margins import margins_of
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop, Strategy
+from pipelines.core.shown import best_items
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.plan_hours import SendHours, send_hours
@@ -45,7 +46,8 @@ INPUTS = (
     "catalog",
     "hour_response",
     "strategy_scores",
-)  # the last four may be missing
+    "recommendations",
+)  # the last five may be missing
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def build(night: date, shop: Shop, store: Store, staging: Path) -> PlanResult:
     folder.mkdir(parents=True, exist_ok=True)
     lot_chance = np.where(is_lot & (decisions.n_allowed > 0), lot_chance, np.nan)
     hours = send_hours(night, store, keys, segment_ids, decisions, is_lot, strategy)
-    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, lot_expected, hours, strategy)
+    items = _items(night, store, keys, decisions)
+    rows = _rows(keys, segment_ids, decisions, scores, lot_chance, lot_expected, hours, items, strategy)
     pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
     return _summary(decisions, strategy, pace, scores, chosen, hours)
 
@@ -214,6 +217,18 @@ def _resting(night: date, shop: Shop, store: Store, keys: "pa.Array") -> np.ndar
     return np.unique(np.concatenate([np.zeros(0, np.int64), *(part.to_numpy() for part in found)])).astype(np.int64)
 
 
+def _items(night: date, store: Store, keys: "pa.Array", decisions: Decisions) -> "pa.Array":
+    """(n,) the item that each message is about: the best that is recommended to its customer, lots left out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    best = best_items(night, store, C.ITEM_ID)
+    if best is None:
+        return pa.nulls(len(keys), pa.string())
+    items = best[C.ITEM_ID].take(pc.index_in(keys, value_set=best[C.USER_KEY])).combine_chunks()
+    return pc.if_else(pa.array(decisions.strategy >= 0), items, pa.scalar(None, pa.string()))
+
+
 def _rows(
     keys: "pa.Array",
     segment_ids: np.ndarray,
@@ -222,6 +237,7 @@ def _rows(
     lot_chance: np.ndarray,
     lot_expected: np.ndarray,
     hours: SendHours,
+    items: "pa.Array",
     strategy: Strategy,
 ) -> "pa.Table":
     """The plan in the declared columns, order and types; texts are looked up, not formatted row by row."""
@@ -246,6 +262,7 @@ def _rows(
         C.SEND_HOUR: hours.hour,
         C.FREQUENCY: chosen([c.frequency for c in found], 0),
         C.CREATIVE_STYLE: chosen([c.creative_style for c in found], ""),
+        C.ITEM_ID: items,
         C.COST_CENTS: chosen([c.message_cost_cents for c in found], 0),
         C.IS_HOLDOUT: decisions.is_holdout,
         C.PROPENSITY: decisions.propensity,

@@ -18,7 +18,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 TABLE = "strategy_scores"
 TASK = "effect"
 POLICY, GREEDY = "policy", "greedy"  # the task, and the kind of its baseline: nothing thought of later nights
-INPUTS = ("user_profiles", "segments", "channel_response", "catalog")
+INPUTS = ("user_profiles", "segments", "channel_response", "catalog", "recommendations")
 LOOKED_BACK_NIGHTS = 28  # of messages and answers, for a policy's states: as far as nights of rest can reach
 _MODEL = "model/"  # lineage of the model: "model/NAME/VERSION" -> digest of its files
 

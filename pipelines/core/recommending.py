@@ -7,6 +7,7 @@ from pydantic import Field
 from pipelines.core.settings import Settings
 
 CHANNEL: Final = "recommendation"  # of the impressions and clicks that tell what became of them
+AGAIN: Final = "again"  # the reason of an item that is recommended for the customer's own earlier interest in it
 FILE, SEGMENT_FILE = "recommendations.csv", "segment_recommendations.csv"  # of the plan's export
 
 

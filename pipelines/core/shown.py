@@ -54,6 +54,18 @@ class Shown:
         return Shown(**{name: values[where] for name, values in vars(self).items()})
 
 
+def best_items(night: date, store: Store, *columns: str) -> "pa.Table | None":
+    """The first item of each customer's list that no lot drew: user_key and `columns`. None where nothing was recommended."""
+    import pyarrow.compute as pc
+
+    listed = read(store, TABLE, [night], C.USER_KEY, C.SLOT, C.IS_EXPLORE, *columns)
+    if listed is None:
+        return None
+    chosen = listed.filter(pc.invert(listed[C.IS_EXPLORE])).sort_by([(C.USER_KEY, "ascending"), (C.SLOT, "ascending")])
+    best = chosen.group_by(C.USER_KEY, use_threads=False).aggregate([(name, "first") for name in columns])
+    return best.rename_columns([C.USER_KEY, *columns])
+
+
 def nights_shown(night: date, store: Store, most: int) -> list[date]:
     """The last `most` nights up to `night` that had lists and whose events are told, in order."""
     lived = [made + timedelta(days=1) for made in store.nights(TABLE)]

@@ -472,6 +472,7 @@ _ALL = [
             C.SEND_HOUR: BIGINT,
             C.FREQUENCY: BIGINT,
             C.CREATIVE_STYLE: STRING,
+            C.ITEM_ID: STRING,  # what the message is about; null where nothing is sent, or nothing recommended
             C.COST_CENTS: BIGINT,
             C.IS_HOLDOUT: BOOLEAN,
             C.PROPENSITY: DOUBLE,

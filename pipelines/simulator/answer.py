@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import LandingError
 from pipelines.simulator.behaviour import Visits
+from pipelines.simulator.catalogue import item_id
 from pipelines.simulator.draws import Bools, Floats, Ints, uniform
 from pipelines.simulator.exported import REMEDY, files_of, rows_of
 from pipelines.simulator.pages import PAGES
@@ -39,6 +40,7 @@ class Plan:
     strategy_id: list[str]
     treatment: Ints  # [row] -> place in `treatments`
     treatments: list[Treatment]
+    item_id: list[str] | None = None  # [row] what the message is about, "" for nothing in particular; None: no row is
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def read_plan(folder: Path, shop: str, made_on: date) -> Plan:
         places = [found.setdefault(_treatment(row), len(found)) for row in rows]
     except (ValueError, TypeError) as error:
         raise LandingError(f"{folder}: a row that cannot be sent ({error}); {REMEDY}") from error
-    return Plan(keys, [row[C.STRATEGY_ID] for row in rows], np.array(places, dtype=np.int64), list(found))
+    treatment = np.array(places, dtype=np.int64)
+    items = [row.get(C.ITEM_ID) or "" for row in rows]
+    return Plan(keys, [row[C.STRATEGY_ID] for row in rows], treatment, list(found), items)
 
 
 def no_answers() -> Answers:
@@ -99,10 +103,12 @@ def send(world: World, evening: Tonight, state: State, plan: Plan, user_of: dict
     status = np.where(refused, 2, np.where(bounced, 1, 0))
     happened = {name: np.zeros(n, dtype=bool) for name in OUTCOMES}
     order_cents = np.zeros(n, dtype=np.int64)
+    known = {item_id(place): place for place in range(world.catalogue.size_of)} if plan.item_id else {}
+    item = np.array([known.get(told, -1) for told in plan.item_id or [""] * n], dtype=np.int64)
     for place, treatment in enumerate(plan.treatments):
         mine = np.flatnonzero((plan.treatment == place) & (status == 0))
         who = user[mine]
-        response = respond(world, evening, who, treatment, state.fatigue[who])
+        response = respond(world, evening, who, treatment, state.fatigue[who], item[mine])
         order_cents[mine] = response.order_cents
         for name, true in response.happens(evening, who).items():
             happened[name][mine] = true

@@ -99,7 +99,7 @@ def click_chance(world: World, evening: Tonight, who: Ints, item: Ints) -> Float
         _CLICK
         + _TASTE * np.clip(np.log(len(CATEGORIES) * people.taste(who, shelf.category[item])), -3.0, 1.8)
         + _TIER * np.log(3 * people.tier_chance(who, shelf.tier()[item]))
-        + _RIPE * _ripeness(evening, who, item)
+        + _RIPE * evening.ripeness_of(who, item)
         + _QUALITY * shelf.quality[item]
         + price_pull(world, shelf.prices(evening.night), who, item)
     )
@@ -119,13 +119,8 @@ def buy_chance(world: World, evening: Tonight, who: Ints, item: Ints, buys_anywa
     basket = evening.basket[who]
     same = (shelf.category[basket] == shelf.category[item][:, None]) & (basket >= 0)
     beside = np.where(buys_anyway, np.where(same.any(axis=1), 0.0, _OTHER_BASKET), 1.0)
-    in_mind = _ripeness(evening, who, item) > 0
+    in_mind = evening.ripeness_of(who, item) > 0
     return np.where(in_mind, np.where(buys_anyway, 0.0, reminded), beside * fresh)
-
-
-def _ripeness(evening: Tonight, who: Ints, item: Ints) -> Floats:
-    """(n,) how ripe the wish for the item is, 0 where it is none."""
-    return np.asarray(np.where(evening.wish_items[who] == item[:, None], evening.ripeness[who], 0.0).max(axis=1))
 
 
 def show(world: World, evening: Tonight, lists: Lists, browsed: Events, bought: Bools, channel: int) -> Answered:

@@ -18,6 +18,7 @@ from pipelines.simulator.world import World
 BOUNCE_SHARE = 0.02
 _STYLES = {"plain": -1.0, "warm": 1.0}
 _SECOND_SHARE = 0.2  # of baskets
+_WISHED = 0.3  # of a message about an item that the customer has in mind, when that wish is ripe
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Tonight:
     def bounces(self, channel: str) -> Bools:
         """Whom no message on this channel would reach, [customer]."""
         return self.luck["bounce"] < (OUTAGE_SHARE if channel in self.outages else BOUNCE_SHARE)
+
+    def ripeness_of(self, who: Ints, item: Ints) -> Floats:
+        """(n,) how ripe the customers' wishes for items are, 0 where an item is none of them, or there is none (-1)."""
+        return np.asarray(np.where(self.wish_items[who] == item[:, None], self.ripeness[who], 0.0).max(axis=1))
 
     def order_cents(self, who: Ints, discount_percent: int) -> Ints:
         """What the basket costs at a discount, [n]; rounded per piece, as the till does."""
@@ -147,8 +152,16 @@ def is_active(world: World, evening: Tonight) -> Bools:
     return evening.luck["active"] < active_chance(world, evening)
 
 
-def respond(world: World, evening: Tonight, who: Ints, treatment: Treatment | None, fatigue: Floats) -> Response:
-    """Potential outcomes of `who` under a treatment (None: no contact); `fatigue` has one entry per customer of `who`.
+def respond(
+    world: World,
+    evening: Tonight,
+    who: Ints,
+    treatment: Treatment | None,
+    fatigue: Floats,
+    item: Ints | None = None,
+) -> Response:
+    """Potential outcomes of `who` under a treatment (None: no contact); `fatigue` has one entry per customer of `who`, and
+    so has `item`, what the message is about: -1 is nothing in particular.
 
     A message moves the logit of buying by reach x (interest + discount for the price-sensitive), less what contact
     costs with people who dislike it. Reach falls with fatigue and rises with a window that the customer is around in.
@@ -165,9 +178,11 @@ def respond(world: World, evening: Tonight, who: Ints, treatment: Treatment | No
     bargain = people.sensitivity[who] * depth * (1.0 + BARGAIN_GAIN * evening.rivalry[who])
     repeat = 0.12 * (treatment.frequency - 1)
     dislike = people.reactance[who] * (0.5 + fatigue)
-    pull = reach * (0.22 + 0.16 * style + 1.6 * bargain) * (1.0 + repeat)
+    wished = evening.ripeness_of(who, item) if item is not None else np.zeros(len(who))
+    pull = reach * (0.22 + 0.16 * style + 1.6 * bargain + _WISHED * wished) * (1.0 + repeat)
     push = 1.2 * np.tanh(pull / 1.2) - dislike  # no message makes a buyer of everybody
     interest = np.log(reach + 0.05) + 0.35 * style + 1.1 * bargain + 1.2 * (people.activity[who] - 0.4)
+    interest = interest + 0.8 * wished
     annoyance = 1.1 * fatigue / people.patience[who] + 1.5 * dislike + 0.6 * (1.0 - presence) + 3.0 * repeat
     return Response(
         click=sigmoid(-2.1 + 1.1 * interest + repeat - 0.5 * dislike),

@@ -76,7 +76,10 @@ BY_TYPE: dict[str, Any] = {
 
 def good_rows(table: Table) -> dict[str, list[Any]]:
     fallback = {**BY_TYPE, "array<double>": lambda i: [0.5, 0.25]}
-    return {name: [GOOD.get(name, fallback[kind])(i) for i in range(N)] for name, kind in table.columns.items()}
+    rows = {name: [GOOD.get(name, fallback[kind])(i) for i in range(N)] for name, kind in table.columns.items()}
+    if table.name == "campaign_plan":  # nothing is sent, so it is about nothing
+        rows[C.ITEM_ID] = [None if sent == "none" else "item 7" for sent in rows[C.STRATEGY_ID]]
+    return rows
 
 
 def write(table: Table, rows: dict[str, list[Any]], path: Path) -> Path:
@@ -123,7 +126,7 @@ def break_rule(rule: dict[str, Any], rows: dict[str, list[Any]]) -> None:
     elif kind == "expect_column_values_to_not_be_null":
         rows[column][row] = None
     elif kind == "expect_column_values_to_be_null":
-        rows[column][row] = 12.5
+        rows[column][row] = "what should not be" if column == C.ITEM_ID else 12.5
     elif kind == "expect_column_values_to_be_unique":
         rows[column][1] = rows[column][0]
     elif kind == "expect_compound_columns_to_be_unique":

@@ -19,7 +19,9 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
 from pipelines.core.feedback import Feedback
 from pipelines.core.reading import read
+from pipelines.core.recommending import AGAIN
 from pipelines.core.shop import Shop
+from pipelines.core.shown import best_items
 from pipelines.core.storage import Store, window
 from pipelines.strategy.candidates import NOTHING, Candidate, candidates
 from training.task import Examples
@@ -41,7 +43,9 @@ RECENT: Final = "n_deliveries_recent"  # on all channels, within their cap windo
 ON_CHANNEL: Final = (C.N_DELIVERIES, C.N_CLICKS)  # also per channel, as "email_n_clicks"
 SEEN: Final = "n_sessions_seen"  # as counted, however young the shop is: how much is known of the customer's hours
 WEEKDAY: Final = "weekday"  # 1 to 7 from Monday, of the night after
-CUSTOMER_NUMBERS: Final = (*NUMBERS, RECENT, SEEN, WEEKDAY)
+# Whether the item that a message would be about is recommended for the customer's own earlier interest in it; null: no item.
+OWN_ITEM: Final = "is_own_item"
+CUSTOMER_NUMBERS: Final = (*NUMBERS, RECENT, SEEN, WEEKDAY, OWN_ITEM)
 CUSTOMER_TEXTS: Final = (C.TOP_CATEGORY_ID,)
 STRATEGY_COLUMNS: Final = (
     C.STRATEGY_ID, C.OFFER, C.DISCOUNT_PERCENT, C.CHANNEL, C.SEND_WINDOW, C.FREQUENCY, C.CREATIVE_STYLE,
@@ -111,7 +115,17 @@ def profiles_of(shop: Shop, store: Store, night: date) -> pa.Table:
         for name in ON_CHANNEL:
             profiles = profiles.append_column(on_channel(channel.id, name), pa.array(found[name]))
     tomorrow = pa.array(np.full(len(keys), float((night + timedelta(days=1)).isoweekday())))
-    return profiles.append_column(RECENT, pa.array(recent)).append_column(WEEKDAY, tomorrow)
+    profiles = profiles.append_column(RECENT, pa.array(recent)).append_column(WEEKDAY, tomorrow)
+    return profiles.append_column(OWN_ITEM, _own_item(store, night, keys))
+
+
+def _own_item(store: Store, night: date, keys: pa.Array) -> pa.Array:
+    """(n,) OWN_ITEM of each customer."""
+    best = best_items(night, store, C.REASON_CODE)
+    if best is None:
+        return pa.nulls(len(keys), pa.float64())
+    is_own = pc.cast(pc.equal(best[C.REASON_CODE], AGAIN), pa.float64())
+    return is_own.take(pc.index_in(keys, value_set=best[C.USER_KEY])).combine_chunks()
 
 
 def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_examples: int) -> Examples:

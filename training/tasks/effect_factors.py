@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
-from training.tasks.effect_examples import RECENT, SEEN, WEEKDAY, on_channel
+from training.tasks.effect_examples import OWN_ITEM, RECENT, SEEN, WEEKDAY, on_channel
 
 OTHERS: Final = "others"  # columns that a model may see and that no factor names
 _PARTS: Final = {
@@ -73,6 +73,7 @@ def factors_of(rows: pa.Table) -> tuple[Factor, ...]:
             _visits,
         ),
         Factor("taste", (C.TOP_CATEGORY_ID, C.TOP_CATEGORY_SHARE, C.TOP_BRAND_SHARE), _taste),
+        Factor("item", (OWN_ITEM,), _item),
         Factor(
             "contacts", (RECENT,), lambda row, _: f"{_count(row[RECENT], 'message', 'messages')} in the last nights"
         ),
@@ -143,6 +144,13 @@ def _visits(row: Row, words: Words) -> str:
     nights = row.get(C.RECENCY_NIGHTS) or 0
     last = "here tonight" if not nights else f"last here {_count(nights, 'night', 'nights')} ago"
     return f"{last}, {words.often(row.get(C.N_SESSIONS), 'visit', 'visits')}"
+
+
+def _item(row: Row, words: Words) -> str:
+    is_own = row.get(OWN_ITEM)
+    if is_own is None:
+        return "about no item"
+    return "about an item the customer looked at before" if is_own else "about an item recommended for another reason"
 
 
 def _taste(row: Row, words: Words) -> str:
