@@ -3,9 +3,10 @@
     python -m training.evaluate_recommend SPEC.json     # {"data": folder, "out": folder, "threads": 2}
     nightmarket evaluate recommend --data ../shared/data/taobao-userbehavior
 
-Days 1-7 fit and day 8 chooses a ranker for each setting (level, target, seen items kept or removed); then all are fitted anew on days
-1-8 and day 9 judges. Every item of the days before is ranked. Truth: the distinct items of the day; those that were never
-seen before are misses ("full"), or not asked for ("warm"). Customers with events on both sides, and with a truth.
+Days 1-7 fit and day 8 says which ranker would serve each setting (level, target, seen items kept or removed); then all are
+fitted anew on days 1-8 and day 9 judges: the blender, beside the simple rankers, the chosen ones and the peers. Every item
+of the days before is ranked. Truth: the distinct items of the day; those that were never seen before are misses ("full"),
+or not asked for ("warm"). Customers with events on both sides, and with a truth.
 """
 
 import math
@@ -43,8 +44,8 @@ LENGTHS: Final = {"item": 20, "category": 10}
 SEEN: Final = {"item": ("kept", "removed"), "category": ("kept",)}
 TARGETS: Final[tuple[Target, ...]] = ("any", "purchase")
 TRUTHS: Final = ("full", "warm")
-OURS: Final = "chosen on day 8"
-BLENDERS: Final = "blender"
+OURS: Final = "blender"
+CHOSEN: Final = "chosen on day 8"
 DOCS: Final = {
     "recall": "share of what came that stands in the list, mean over customers; higher is better",
     "ndcg": "discounted gain of the list over the best possible, mean over customers; higher is better",
@@ -63,7 +64,7 @@ Rows = dict[str, np.ndarray]  # ranker -> (n_customers, len(MEASURES)), NaN for 
 def rankers(target: Target, threads: int, how: Blending) -> dict[str, Fit]:
     """What is fitted for a target, by name."""
     return {
-        BLENDERS: partial(Blender.fit, target=target, how=replace(how, threads=threads)),
+        OURS: partial(Blender.fit, target=target, how=replace(how, threads=threads)),
         "popularity": Popularity.fit,
         "recent popularity": partial(Popularity.fit, tau_days=1.0),
         "history": History.fit,
@@ -167,7 +168,7 @@ def judge_day(
         fitted: dict[Any, Ranker] = {}
         for target in TARGETS:
             for name, fit in rankers(target, threads, how).items():
-                key = (name, target if name == BLENDERS else None)  # the others learn the same for both
+                key = (name, target if name == OURS else None)  # the others learn the same for both
                 if key not in fitted:
                     fitted[key] = fit(day.told, day.at_s)
                 for setting, (told, more) in judged(day, fitted[key], level, target).items():
@@ -197,23 +198,20 @@ def run(data: Path, threads: int, how: Blending | None = None) -> dict[str, Any]
     metrics: dict[str, dict[str, Any]] = {}
     paired: dict[str, dict[str, Any]] = {}
     best_peers: dict[str, str] = {}
-    for setting, ours in rows.items():
-        told = {
-            OURS: ours[chosen[setting]],
-            **ours,
-            **{f"peer: {who}": one for who, one in peers.get(setting, {}).items()},
-        }
+    for setting, found in rows.items():
+        theirs = {f"peer: {who}": one for who, one in peers.get(setting, {}).items()}
+        told = {**found, CHOSEN: found[chosen[setting]], **theirs}
         shown, gained = compared(told, setting, customers)
         for who, values in shown.items():
             metrics.setdefault(who, {}).update(values)
         for who, values in gained.items():
             paired.setdefault(who, {}).update(values)
-        for who, more in {OURS: beside[setting][chosen[setting]], **beside[setting]}.items():
+        for who, more in {**beside[setting], CHOSEN: beside[setting][chosen[setting]]}.items():
             metrics[who] |= {name_of(setting, what): _number(value) for what, value in more.items()}
         for name in (name_of(setting, measure) for measure in MEASURES):
-            theirs = {who: told[name]["value"] for who, told in shown.items() if who.startswith("peer: ")}
-            if theirs:
-                best_peers[name] = max(theirs, key=lambda who: theirs[who])
+            values = {who: shown[who][name]["value"] for who in theirs}
+            if values:
+                best_peers[name] = max(values, key=lambda who: values[who])
     if best_peers:
         paired["best peer of each column"] = {name: paired[who][name] for name, who in best_peers.items()}
     return {
@@ -225,9 +223,7 @@ def run(data: Path, threads: int, how: Blending | None = None) -> dict[str, Any]
         "best_peers": best_peers,
         "chosen": {"_".join(setting): who for setting, who in chosen.items()},
         "docs": {name_of(setting, what): docs for setting in rows for what, docs in DOCS.items()},
-        "customers": {
-            "_".join(setting): int((~np.isnan(told[BLENDERS][:, 0])).sum()) for setting, told in rows.items()
-        },
+        "customers": {"_".join(setting): int((~np.isnan(told[OURS][:, 0])).sum()) for setting, told in rows.items()},
         "seconds": time.perf_counter() - began,
     }
 

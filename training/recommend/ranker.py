@@ -177,8 +177,10 @@ def _examples(
     wanted = (told.seconds >= then_s) & (told.seconds < then_s + DAY_S)
     if target == "purchase":
         wanted &= told.behaviour == BEHAVIOURS.index("purchase")
-    came = told.take(wanted).matrix()
-    return _matrix(features(told.before(then_s), pairs[0], pairs[1], then_s)), np.asarray(came[pairs]).ravel() > 0
+    width = len(told.items)
+    came = told.customer[wanted] * width + told.item[wanted]
+    who, what = pairs
+    return _matrix(features(told.before(then_s), who, what, then_s)), np.isin(who * width + what, came)
 
 
 def _matrix(found: dict[str, np.ndarray]) -> np.ndarray:
