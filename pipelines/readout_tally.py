@@ -117,7 +117,10 @@ class Tally:
 
     def n_buyers(self, k: int) -> int:
         """Customers of an arm who bought anything."""
-        return int((self.values[k, :, BOUGHT] > 0).sum())
+        return self._n_with(k, BOUGHT)
+
+    def _n_with(self, k: int, column: int) -> int:
+        return int((self.values[k, :, column] > 0).sum())
 
     def ratio(self) -> SampleRatio:
         """Customers per arm against the design; by lot: weights against the rows that a lot was drawn for."""
@@ -129,7 +132,8 @@ class Tally:
     def _is_ready(self, k: int, metric: Metric) -> bool:
         if metric.role == "guardrail":  # rare by their nature: their error has a floor instead
             return bool(self.rows[k].any() and self.rows[0].any())
-        return min(self.n_buyers(k), self.n_buyers(0)) >= MIN_BUYERS
+        column = metric.above if metric.above in (VISITED, CLICKS) else BOUGHT
+        return min(self._n_with(k, column), self._n_with(0, column)) >= MIN_BUYERS
 
     def _sums(self, k: int, column: int) -> np.ndarray:
         return self.rows[k] if column == NIGHTS else self.values[k, :, column]

@@ -57,7 +57,7 @@ def widest(found: Sequence[Interval], least: float, n: int, level: float = LEVEL
     wider = float(student.ppf(tail, least) / student.ppf(tail, max(n - 1, 1)))
     value = found[0].value
     low, high = min(one.low for one in found), max(one.high for one in found)
-    return Interval(value, value - wider * (value - low), value + wider * (high - value))
+    return Interval(value, float(value - wider * (value - low)), float(value + wider * (high - value)))
 
 
 def freedom(terms: np.ndarray) -> float:

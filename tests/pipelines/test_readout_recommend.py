@@ -71,6 +71,7 @@ def test_recommendations_are_held_against_the_customers_held_out_from_them(store
     came = of(found, "recommendations", "visited")
     assert came["arm_value"] == pytest.approx(1_000 * 80 / len(SHOWN), rel=1e-6)
     assert came["control_value"] == pytest.approx(1_000 * 40 / len(HELD), rel=1e-6)
+    assert came["effect_low"] is not None  # as many came, whoever bought
     clicked = of(found, "recommendations", "clicks")
     assert clicked["control_value"] == pytest.approx(1_000 * 80 / len(HELD), rel=1e-6)
     assert {row["metric"] for one in found["experiments"] if one["experiment"] == "holdout" for row in one["readings"]} <= {

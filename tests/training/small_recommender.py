@@ -1,4 +1,4 @@
-"""A small world of tastes: who likes teas touches teas, and now and then again what was touched before.
+"""A small world of tastes: who likes teas touches mostly teas, the popular ones most, and half the time again what was touched before.
 
 For tests/training/test_task_contract.py: `examples()` and `settings(encoder)`, as every small_TASK.py has them.
 """
@@ -43,7 +43,8 @@ def events() -> list[list[tuple[float, str, int, str | None, float | None]]]:
                 if known and rng.random() < 0.5:
                     item = int(known[int(rng.integers(len(known)))][1][1:])
                 else:
-                    item = int(rng.integers(N_ITEMS // 3) ** 2 // (N_ITEMS // 3)) * 3 + customer % 3
+                    taste = customer % 3 if rng.random() < 0.6 else int(rng.integers(3))
+                    item = int(rng.integers(N_ITEMS // 3) ** 2 // (N_ITEMS // 3)) * 3 + taste
                 kind = PURCHASE if rng.random() < 0.1 else VIEW
                 mine.append((24 * night + hour, f"i{item:02d}", kind, category(item), 100.0 * (1 + item)))
             if rng.random() < 0.2:

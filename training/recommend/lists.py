@@ -71,7 +71,7 @@ def lists_of(model: RecommenderModel, seen: Histories, keys: Sequence[str], rule
         found = _merged(found, more)
         held = _held(sight, found, rules)
     bound = Counter({name: int((held[:, at] & (found.place < k)).sum()) for at, name in enumerate(FILTERS[:3])})
-    is_able: np.ndarray = ~held.any(axis=1)
+    is_able = np.asarray(~held.any(axis=1))
     able = found.take(is_able)
     late = _is_late(sight, able, rules)
     category = sight.category_of[able.item] if len(sight.category_of) else np.zeros(0, dtype=np.int64)

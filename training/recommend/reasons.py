@@ -44,6 +44,8 @@ class Reasons:
 
 def reasons_of(model: RecommenderModel, sight: Sight, row: np.ndarray, item: np.ndarray) -> Reasons:
     """The reasons of pairs: rows (p,) of the sight and items (p,) of its shelf."""
+    if not len(row):
+        return Reasons(np.zeros(0, dtype=str), np.zeros(0, dtype=object), np.zeros(0))
     features = sight.features(row, item)
     score, carried = model.score(features), model.carried(features)
     causes = _causes(sight, row, item, features)

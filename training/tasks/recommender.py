@@ -53,7 +53,7 @@ class RecommenderSettings(Settings):
     nights: int = Field(5, ge=1, description="newest nights of training that the ranker is fitted on")
     negatives: int = Field(40, ge=1, description="candidates not touched, per customer and night, drawn by lot")
     rounds: int = Field(150, ge=1)
-    learning_rate: float = Field(0.08, gt=0, le=1)
+    learning_rate: float = Field(0.1, gt=0, le=1)
 
 
 def per_list(target: pa.Table, predicted: pa.Table, truth: str) -> tuple[np.ndarray, csr_matrix]:
@@ -136,7 +136,8 @@ class RecommenderTask:
         chosen = _pairs(valid, np.unique(valid.night), settings, how.seed) if len(valid) else None
         ranker = fit_boosted(
             learnt, chosen, how, objective="binary", rounds=settings.rounds, names=NAMES,
-            learning_rate=settings.learning_rate, num_leaves=31, min_data_in_leaf=50,
+            learning_rate=settings.learning_rate, num_leaves=15, min_data_in_leaf=50,
+            feature_fraction=0.6, bagging_fraction=0.7, bagging_freq=1,  # small trees: reasons ask each of them
         )  # fmt: skip
         return RecommenderModel(Knowledge.fit(_newest(held)[1]), settings.length, ranker)
 

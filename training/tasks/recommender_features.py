@@ -131,7 +131,7 @@ class Sight:
     def _best(self, which: np.ndarray, width: int) -> csr_matrix:
         """(categories, i) rates of the most popular of some items in each category, as shares of its best."""
         able = np.flatnonzero(which & (self.category_of >= 0))
-        shape = (len(self.categories), len(self.known.shelf))
+        shape = (max(len(self.categories), 1), len(self.known.shelf))  # as many as the sums have
         row, item, _ = _top(csr_matrix((self.known.rate[able], (self.category_of[able], able)), shape=shape), width)
         rate = self.known.rate[item]
         most = np.zeros(shape[0])
