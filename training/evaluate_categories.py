@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.strategy.judgement import Interval, accuracy, ece, macro_f1, resampled
+from pipelines.strategy.judgement import Interval, Metric, accuracy, ece, macro_f1, resampled
 from training.recommend.categories import Guess, fit_categories, fit_linear, learnt, settled, words_of
 from training.recommend.texts import Items
 from training.recommend.words import Words, split
@@ -100,29 +100,38 @@ def _joined(parts: list[tuple[np.ndarray, Guess]], n: int) -> Judged:
 def _compared(found: Mapping[str, Judged], labels: np.ndarray, is_known: np.ndarray, ours: str) -> dict[str, Any]:
     """Intervals over products, all models on the same draws. Products without a category judge nothing."""
     has = labels != ""
-    truth, known = labels[has], is_known[has].astype(np.float64)
-    names = np.unique(truth[is_known[has]])
-    target = np.searchsorted(names, truth).clip(max=len(names) - 1)
-    drawn = {}
-    for name, guess in found.items():
-        said, answer, sure = guess.likeliest[has], guess.labels[has], guess.confidence[has]
-        code = np.searchsorted(names, said).clip(max=len(names) - 1)
-        right, answered = said == truth, (answer != "").astype(np.float64)
-        drawn[name] = resampled(
-            {
-                "category_accuracy": lambda w, r=right: accuracy(r, np.ones(len(r), bool), w * known),
-                "category_macro_f1": lambda w, c=code: macro_f1(target, c, len(names), w * known),
-                "category_ece": lambda w, r=right, s=sure: ece(r, s, w),
-                "category_coverage": lambda w, a=answered: (w @ a) / w.sum(axis=-1),
-                "category_precision": lambda w, a=answered, r=right: (w @ (a * r)) / np.maximum(w @ a, 1e-12),
-            },
-            np.arange(has.sum()),
-        )
-    told = {name: {m: Interval.of(v).as_dict() for m, v in values.items()} for name, values in drawn.items()}
-    paired = {
-        name: {m: Interval.of(drawn[ours][m] - v).as_dict() for m, v in values.items()}
-        for name, values in drawn.items()
-        if name != ours
+    names = np.unique(labels[has & is_known])
+    drawn = {
+        name: resampled(_metrics(guess, labels, is_known, has, names), np.arange(has.sum()))
+        for name, guess in found.items()
     }
-    rows = {"products": int(has.sum()), "of_learnt_categories": int(known.sum()), "categories": len(names)}
-    return {"metrics": told.pop(ours), "baselines": told, "paired": paired, "docs": DOCS, "rows": rows}
+    rows = {"products": int(has.sum()), "of_learnt_categories": int((has & is_known).sum()), "categories": len(names)}
+    return intervals(drawn, ours) | {"docs": DOCS, "rows": rows}
+
+
+def _metrics(
+    guess: Judged, labels: np.ndarray, is_known: np.ndarray, has: np.ndarray, names: np.ndarray
+) -> dict[str, Metric]:
+    """DOCS' measures of weights (draws, products that have a category)."""
+    last = len(names) - 1
+    target, code = (np.searchsorted(names, told[has]).clip(max=last) for told in (labels, guess.likeliest))
+    is_right, sure, known = guess.likeliest[has] == labels[has], guess.confidence[has], is_known[has]
+    answered = (guess.labels[has] != "").astype(np.float64)
+    return {
+        "category_accuracy": lambda weight: accuracy(is_right, np.ones(len(is_right), bool), weight * known),
+        "category_macro_f1": lambda weight: macro_f1(target, code, len(names), weight * known),
+        "category_ece": lambda weight: ece(is_right, sure, weight),
+        "category_coverage": lambda weight: (weight @ answered) / weight.sum(axis=-1),
+        "category_precision": lambda weight: (weight @ (answered * is_right)) / np.maximum(weight @ answered, 1e-12),
+    }
+
+
+def intervals(drawn: Mapping[str, Mapping[str, np.ndarray]], ours: str) -> dict[str, Any]:
+    """`metrics`, `baselines` and `paired` (ours minus each other) from values of `resampled` by model and measure."""
+    told = {who: {name: Interval.of(one).as_dict() for name, one in values.items()} for who, values in drawn.items()}
+    paired = {
+        who: {name: Interval.of(drawn[ours][name] - one).as_dict() for name, one in values.items()}
+        for who, values in drawn.items()
+        if who != ours
+    }
+    return {"metrics": told.pop(ours), "baselines": told, "paired": paired}

@@ -19,9 +19,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.strategy.judgement import Interval, resampled
+from pipelines.strategy.judgement import Interval, Metric, resampled
 from training.esci import EXACT, PRODUCTS, Esci, read_esci
-from training.evaluate_categories import FOLDS, fold_of, judge_categories
+from training.evaluate_categories import FOLDS, fold_of, intervals, judge_categories
 from training.job import run_job
 from training.recommend.interactions import NO_ITEM
 from training.recommend.measures import coverage, hits, ndcg, recall
@@ -35,8 +35,10 @@ from training.recommend.similar import (
     View,
     fit_weights,
     nearest_by,
+    ranked,
+    scored,
     views_of,
-)  # fmt: skip
+)
 from training.recommend.texts import Items, embed, items_of
 from training.recommend.words import Words, split
 from training.weights import ENCODER_EN, ENCODER_MULTILINGUAL, resolve
@@ -68,18 +70,15 @@ def run(data: Path, threads: int, weights: Path, kept: Path | None = None) -> di
     found = judge_similar(told, items, views_of(items, vectors))
     named = {PEERS[name]: rows for name, rows in vectors.items()}
     categories = judge_categories(items, named, OURS)
-    joined = {
-        key: {
-            name: {**found[key].get(name, {}), **categories[key].get(name, {})}
-            for name in (*found[key], *(name for name in categories[key] if name not in found[key]))
-        }
-        for key in ("baselines", "paired")
-    }
+    for key in ("baselines", "paired"):
+        for who, told_of in categories[key].items():
+            found[key].setdefault(who, {}).update(told_of)
     return {
         "name": "similar",
         "data": PRODUCTS,
         "metrics": found["metrics"] | categories["metrics"],
-        **joined,
+        "baselines": found["baselines"],
+        "paired": found["paired"],
         "docs": DOCS | categories["docs"],
         "rows": found["rows"] | categories["rows"],
         "weights": found["weights"],
@@ -96,13 +95,7 @@ def _vectors(items: Items, weights: Path, threads: int, kept: Path | None) -> di
         MULTILINGUAL: (items.titles, both, 64),
     }
     return {
-        name: embed(
-            texts,
-            folder,
-            max_tokens=longest,
-            threads=threads,
-            kept=kept / f"{name}.safetensors" if kept else None,
-        )
+        name: embed(texts, folder, max_tokens=longest, threads=threads, kept=kept and kept / f"{name}.safetensors")
         for name, (texts, folder, longest) in asked.items()
     }
 
@@ -125,7 +118,8 @@ def judge_similar(told: Esci, items: Items, views: Mapping[str, View]) -> dict[s
             continue
         allowed = (of_product[candidates[fit]] != number) & (candidates[fit] != NO_ITEM)
         fitted[str(number)] = fit_weights(features[fit], belongs[fit], n_belong[fit], similar.names, allowed)
-        lists[OURS][judged] = Similar(views, fitted[str(number)]).nearest(asked[judged], LENGTH)[0]
+        score = scored(features[judged], candidates[judged], similar.names, fitted[str(number)])
+        lists[OURS][judged] = ranked(candidates[judged], score, LENGTH)[0]
     titles = [split(title) for title in items.titles]
     lists["tf-idf, title"] = nearest_by({WORDS: Words.fit(titles).rows(titles)}, {WORDS: 1.0}, asked, LENGTH)[0]
     for name in views:
@@ -170,33 +164,27 @@ def fuse_ranks(lists: list[np.ndarray], n_items: int) -> np.ndarray:
 
 
 def _compared(lists: Mapping[str, np.ndarray], truth: csr_matrix, group: np.ndarray, n_items: int) -> dict[str, Any]:
-    drawn, plain = {}, {}
-    for name, one in lists.items():
-        hit = hits(one, truth)
-        values = {
-            "ndcg_at_10": ndcg(one[:, :10], truth),
-            "recall_at_20": recall(one[:, :20], truth),
-            "recall_at_100": recall(one, truth),
-            "mrr": np.where(hit.any(axis=1), 1 / (1 + hit.argmax(axis=1)), 0.0),
-        }
-        drawn[name] = resampled(
-            {measure: lambda w, v=v: (w @ v) / w.sum(axis=-1) for measure, v in values.items()}, group
-        )
-        plain[name] = {
-            "coverage_at_10": coverage(one[:, :10], n_items),
-            "hub_share_at_10": hub_share(one[:, :10], n_items),
-        }
-    told = {
-        name: {m: Interval.of(v).as_dict() for m, v in values.items()}
-        | {m: Interval(v, np.nan, np.nan).as_dict() for m, v in plain[name].items()}
-        for name, values in drawn.items()
+    """Intervals over groups of queries; how far lists reach and how much hubs take of them have none."""
+    found = intervals({who: resampled(_measures(one, truth), group) for who, one in lists.items()}, OURS)
+    for who, one in lists.items():
+        told = {"coverage_at_10": coverage(one[:, :10], n_items), "hub_share_at_10": hub_share(one[:, :10], n_items)}
+        into = found["metrics"] if who == OURS else found["baselines"][who]
+        into.update({name: Interval(value, np.nan, np.nan).as_dict() for name, value in told.items()})
+    return found
+
+
+def _measures(lists: np.ndarray, truth: csr_matrix) -> dict[str, Metric]:
+    hit = hits(lists, truth)
+    return {
+        "ndcg_at_10": _mean_of(ndcg(lists[:, :10], truth)),
+        "recall_at_20": _mean_of(recall(lists[:, :20], truth)),
+        "recall_at_100": _mean_of(recall(lists, truth)),
+        "mrr": _mean_of(np.where(hit.any(axis=1), 1 / (1 + hit.argmax(axis=1)), 0.0)),
     }
-    paired = {
-        name: {m: Interval.of(drawn[OURS][m] - v).as_dict() for m, v in values.items()}
-        for name, values in drawn.items()
-        if name != OURS
-    }
-    return {"metrics": told.pop(OURS), "baselines": told, "paired": paired}
+
+
+def _mean_of(values: np.ndarray) -> Metric:
+    return lambda weight: (weight @ values) / weight.sum(axis=-1)
 
 
 def hub_share(lists: np.ndarray, n_items: int) -> float:

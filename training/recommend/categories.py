@@ -108,10 +108,12 @@ class Categories:
         """What `save` wrote. Raises TrainingError where a file is missing or damaged."""
         try:
             told, arrays = json.loads((folder / _FILE).read_text()), load_file(folder / _ARRAYS)
-            parts = [Linear(arrays[f"{name}.weights"], arrays[f"{name}.bias"]) for name in ("words", "vectors")]
+            by_words, by_vectors = (
+                Linear(arrays[f"{of}.weights"], arrays[f"{of}.bias"]) for of in ("words", "vectors")
+            )
             words = Words({word: at for at, word in enumerate(told["words"])}, arrays["rarity"])
             rule = Rule(np.array(told["classes"]), arrays["blend"], arrays["trust"], float(told["threshold"]))
-            return cls(words, *parts, rule)
+            return cls(words, by_words, by_vectors, rule)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise TrainingError(f"{folder}: no readable model of categories ({error}); train again") from error
 
@@ -133,13 +135,11 @@ def fit_categories(
     told = words_of(items)
     words = Words.fit([told[at] for at in np.flatnonzero(train)], least=2)
     x = words.rows(told)
-    parts = [
-        fit_linear(x, codes, train, STRENGTH["words"]),
-        fit_linear(vectors, codes, train, STRENGTH["vectors"]),
-    ]
+    by_words = fit_linear(x, codes, train, STRENGTH["words"])
+    by_vectors = fit_linear(vectors, codes, train, STRENGTH["vectors"])
     asked = valid & (codes >= 0)
-    scores = [part(rows[asked]) for part, rows in zip(parts, (x, vectors), strict=True)]
-    return Categories(words, *parts, settled(scores, classes, codes[asked], precision))
+    rule = settled([by_words(x[asked]), by_vectors(vectors[asked])], classes, codes[asked], precision)
+    return Categories(words, by_words, by_vectors, rule)
 
 
 def learnt(labels: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

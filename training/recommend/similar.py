@@ -12,7 +12,7 @@ Weights that need no judgements are given; where some products are known to belo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags_array, eye_array
@@ -21,7 +21,7 @@ from training.recommend.interactions import NO_ITEM
 from training.recommend.texts import Items
 from training.recommend.words import Words, split
 
-View = csr_matrix | np.ndarray  # (n, width), rows of unit length or zero
+View: TypeAlias = csr_matrix | np.ndarray  # (n, width), rows of unit length or zero
 WORDS, SHELF, TITLE, TEXT, MULTILINGUAL = "words", "shelf", "title", "text", "multilingual"
 COMPANY: Final = {"company of 15": 15, "company of 40": 40}  # how many nearest count as company
 FIRST: Final = {WORDS: 1.0, SHELF: 0.3, TITLE: 1.0, TEXT: 0.5, MULTILINGUAL: 2.0}  # what finds the candidates
@@ -78,16 +78,12 @@ class Similar:
 
     def nearest(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """(r, k) places of the products most like each of `rows`, itself left out, NO_ITEM behind the last; and scores."""
-        weight = np.array([self.weights.get(name, 0.0) for name in self.names], np.float32)
-        lists = np.full((len(rows), k), NO_ITEM, np.int64)
-        scores = np.full((len(rows), k), -np.inf, np.float32)
+        lists, scores = np.full((len(rows), k), NO_ITEM, np.int64), np.full((len(rows), k), -np.inf, np.float32)
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             places = self.candidates[block]
-            score = np.where(places == NO_ITEM, -np.inf, self.features(block) @ weight)
-            order = np.argsort(-score, axis=1, kind="stable")[:, :k]
-            lists[start : start + _BLOCK, : order.shape[1]] = np.take_along_axis(places, order, axis=1)
-            scores[start : start + _BLOCK, : order.shape[1]] = np.take_along_axis(score, order, axis=1)
+            score = scored(self.features(block), places, self.names, self.weights)
+            lists[start : start + _BLOCK], scores[start : start + _BLOCK] = ranked(places, score, k)
         return lists, scores
 
     def _company(self, size: int) -> csr_matrix:
@@ -100,6 +96,23 @@ class Similar:
         near = (near + near.multiply(near.T)).tocsr()
         length = np.sqrt(np.asarray(near.multiply(near).sum(axis=1)).ravel())
         return csr_matrix(diags_array(1 / length) @ near)
+
+
+def scored(
+    features: np.ndarray, candidates: np.ndarray, names: Sequence[str], weights: Mapping[str, float]
+) -> np.ndarray:
+    """(r, c) weighted sums of features (r, c, names); minus infinity behind the last candidate."""
+    weight = np.array([weights.get(name, 0.0) for name in names], np.float32)
+    return np.where(candidates == NO_ITEM, -np.inf, features @ weight)
+
+
+def ranked(candidates: np.ndarray, score: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(r, k) candidates (r, c) by falling score (r, c), NO_ITEM behind the last, and their scores."""
+    lists, scores = np.full((len(score), k), NO_ITEM, np.int64), np.full((len(score), k), -np.inf, np.float32)
+    order = np.argsort(-score, axis=1, kind="stable")[:, :k]
+    lists[:, : order.shape[1]] = np.take_along_axis(candidates, order, axis=1)
+    scores[:, : order.shape[1]] = np.take_along_axis(score, order, axis=1)
+    return lists, scores
 
 
 def nearest_by(
