@@ -44,18 +44,20 @@ def test_what_the_title_says_is_told_surely() -> None:
 
 
 def test_it_abstains_where_titles_say_nothing_and_what_it_says_is_right_as_often_as_wanted() -> None:
-    items, vectors, labels = shop(1_200, seed=3, share_told=0.6)
-    model = fit_categories(items, vectors, labels, *halves(1_200), precision=0.95)
-    fresh, rows, truth = shop(1_000, seed=4, share_told=0.6)
-    guess = model.predict(fresh, rows)
-    answered = guess.labels != ""
-    is_told = np.array([title != "good thing" for title in fresh.titles])
-    assert 0.55 < answered.mean() < 0.7
-    assert (guess.labels == truth)[answered].mean() >= 0.95
-    assert answered[is_told].all()
-    right = guess.likeliest == truth
-    assert abs(guess.confidence.mean() - right.mean()) < 0.04  # it is as sure as it is right
-    assert guess.confidence[~is_told].max() < 0.6
+    precision = []
+    for seed in range(4):
+        items, vectors, labels = shop(1_200, seed=100 + seed, share_told=0.6)
+        model = fit_categories(items, vectors, labels, *halves(1_200), precision=0.95)
+        fresh, rows, truth = shop(1_000, seed=200 + seed, share_told=0.6)
+        guess = model.predict(fresh, rows)
+        is_told = np.array([title != "good thing" for title in fresh.titles])
+        answered, right = guess.labels != "", guess.likeliest == truth
+        precision.append(right[answered].mean())
+        assert answered[is_told].all()
+        assert answered[~is_told].mean() < 0.25
+        assert abs(guess.confidence.mean() - right.mean()) < 0.04  # it is as sure as it is right
+        assert guess.confidence[~is_told].max() < 0.6
+    assert 0.94 < np.mean(precision) < 0.97
 
 
 def test_a_category_that_only_validation_knows_is_never_told_and_makes_it_more_careful() -> None:
