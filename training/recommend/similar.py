@@ -64,10 +64,15 @@ class Similar:
         """(n, candidates) places of the products that come into question, likeliest first; NO_ITEM where there are fewer."""
         return nearest_by(self.views, FIRST, np.arange(self.n), self.n_candidates)[0]
 
+    @cached_property
+    def company(self) -> dict[str, View]:
+        """Two more views, (n, n): of each product its nearest by the candidates' order, and itself."""
+        return {name: _company(self.candidates[:, :size], self.n) for name, size in COMPANY.items()}
+
     def features(self, rows: np.ndarray) -> np.ndarray:
         """(r, candidates, names) float32: how like each candidate is, in each way; 0 behind the last."""
         found = np.zeros((len(rows), self.candidates.shape[1], len(self.names)), np.float32)
-        sights: dict[str, View] = {**self.views, **{name: self._company(size) for name, size in COMPANY.items()}}
+        sights = {**self.views, **self.company}
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             places = self.candidates[block]
@@ -86,16 +91,15 @@ class Similar:
             lists[start : start + _BLOCK], scores[start : start + _BLOCK] = ranked(places, score, k)
         return lists, scores
 
-    def _company(self, size: int) -> csr_matrix:
-        """(n, n) unit rows: the `size` nearest of each product and itself, twice where they are so of each other."""
-        size = min(size, self.candidates.shape[1])
-        known = self.candidates[:, :size] != NO_ITEM
-        rows, columns = np.nonzero(known)[0], self.candidates[:, :size][known]
-        near = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(self.n, self.n))
-        near = (near + eye_array(self.n, dtype=np.float32)).tocsr()
-        near = (near + near.multiply(near.T)).tocsr()
-        length = np.sqrt(np.asarray(near.multiply(near).sum(axis=1)).ravel())
-        return csr_matrix(diags_array(1 / length) @ near)
+
+def _company(lists: np.ndarray, n: int) -> csr_matrix:
+    """(n, n) rows of unit length: who is in each list (n, k) and the row itself, twice who has the row in its list, too."""
+    row, column = np.nonzero(lists != NO_ITEM)
+    near = csr_matrix((np.ones(len(row), np.float32), (row, lists[row, column])), shape=(n, n))
+    near = (near + eye_array(n, dtype=np.float32)).tocsr()
+    near = (near + near.multiply(near.T)).tocsr()
+    length = np.sqrt(np.asarray(near.multiply(near).sum(axis=1)).ravel())
+    return csr_matrix(diags_array(1 / length) @ near)
 
 
 def scored(
@@ -120,7 +124,7 @@ def nearest_by(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(r, k) places of the largest weighted sums of cosines, a row's own place left out, and the sums.
 
-    Fewer than k other products leave NO_ITEM behind; equal sums come in the order of places.
+    Fewer than k other products leave NO_ITEM behind; equal sums that are kept come in the order of places.
     """
     n = next(iter(views.values())).shape[0]
     lists, sums = np.full((len(rows), k), NO_ITEM, np.int64), np.full((len(rows), k), -np.inf, np.float32)

@@ -49,7 +49,8 @@ class Items:
     def take(self, where: np.ndarray) -> "Items":
         """The items where a mask (n,) is true."""
         at = np.flatnonzero(where).tolist()
-        titles, texts, paths = (tuple(told[place] for place in at) for told in (self.titles, self.texts, self.paths))
+        titles, texts = (tuple(told[place] for place in at) for told in (self.titles, self.texts))
+        paths = tuple(self.paths[place] for place in at)
         return Items(self.ids[at], titles, texts, self.brands[at], paths, self.colours[at], self.prices[at])
 
 

@@ -36,6 +36,7 @@ SETTINGS: Final = LoopSettings(
 )
 _HASHED: Final = 32  # numbers that categories, and brands, are spread over
 _MAX_EXAMPLES: Final = 40_000  # newest events that teach
+_MAX_OF_ONE: Final = 200
 _MAX_VALID: Final = 1_000
 _DAY: Final = 86_400.0
 _FILE: Final = "towers.json"
@@ -56,25 +57,24 @@ def item_vectors(items: Items, texts: np.ndarray) -> np.ndarray:
 
     Categories and brands are spread by a hash, so that those of tomorrow have their place today. `texts` may have width 0.
     """
-    shelves = np.stack(
-        [_spread(["/".join(path[: end + 1]) for end in range(len(path))]) for path in items.paths]
-        or [np.zeros(_HASHED, np.float32)]
-    )[: len(items)]
-    brands = np.stack(
-        [_spread([f"brand {brand}"] if brand else []) for brand in items.brands] or [np.zeros(_HASHED, np.float32)]
-    )[: len(items)]
+    shelves = _spread([["/".join(path[: end + 1]) for end in range(len(path))] for path in items.paths])
+    brands = _spread([[f"brand {brand}"] if brand else [] for brand in items.brands.tolist()])
     known = ~np.isnan(items.prices)
     price = np.where(known, (np.log(np.where(known, items.prices, 1)) - np.log(3_000)) / 4, 0)
     return np.hstack([texts, shelves, 0.5 * brands, 0.5 * price[:, None]]).astype(np.float32)
 
 
-def _spread(names: Sequence[str]) -> np.ndarray:
-    """(_HASHED,) the mean of one random direction per name, of unit length each."""
-    found = np.zeros(_HASHED, np.float32)
-    for name in names:
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-        direction = np.random.default_rng(seed).normal(size=_HASHED)
-        found += (direction / np.linalg.norm(direction) / len(names)).astype(np.float32)
+def _spread(names: Sequence[Sequence[str]]) -> np.ndarray:
+    """(n, _HASHED) per row the mean of one random direction per name, of unit length each."""
+    directions: dict[str, np.ndarray] = {}
+    found = np.zeros((len(names), _HASHED))
+    for row, told in enumerate(names):
+        for name in told:
+            if name not in directions:
+                seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+                drawn = np.random.default_rng(seed).normal(size=_HASHED)
+                directions[name] = drawn / np.linalg.norm(drawn)
+            found[row] += directions[name] / len(told)
     return found
 
 
@@ -112,6 +112,13 @@ def pooled(past: Past, places: np.ndarray) -> np.ndarray:
     return np.hstack([*parts, (past.item != NO_ITEM).any(axis=1, keepdims=True)]).astype(np.float32)
 
 
+def _small_net(n_inputs: int) -> nn.Sequential:
+    """To WIDTH numbers, near 0 at first."""
+    last = nn.Linear(2 * WIDTH, WIDTH)
+    nn.init.normal_(last.weight, std=0.02)
+    return nn.Sequential(nn.Linear(n_inputs, 2 * WIDTH), nn.GELU(), nn.Dropout(0.1), last)
+
+
 class _Net(nn.Module):
     """Both towers. A common linear map makes what is like the past near from the start; small nets add what else there is."""
 
@@ -121,16 +128,11 @@ class _Net(nn.Module):
         n_past = n_means * width + len(BEHAVIOURS) + 1
         self.width = width
         self.map = nn.Linear(width, WIDTH)
-        self.item_net = nn.Sequential(
-            nn.Linear(width, 2 * WIDTH), nn.GELU(), nn.Dropout(0.1), nn.Linear(2 * WIDTH, WIDTH)
-        )
-        self.customer_net = nn.Sequential(
-            nn.Linear(n_past + n_profile, 2 * WIDTH), nn.GELU(), nn.Dropout(0.1), nn.Linear(2 * WIDTH, WIDTH)
-        )
+        nn.init.orthogonal_(self.map.weight)
+        self.item_net = _small_net(width)
+        self.customer_net = _small_net(n_past + n_profile)
         self.trust = nn.Parameter(torch.ones(n_means))  # in each mean
         self.sharpness = nn.Parameter(torch.tensor(2.3))  # log of what cosines are multiplied by
-        for net in (self.item_net, self.customer_net):
-            nn.init.normal_(net[-1].weight, std=0.02)
 
     def forward(self, past: Tensor, item: Tensor, log_share: Tensor) -> tuple[Tensor]:
         """(b, 2, WIDTH + 1): what the loss needs of a customer and of the item that this customer touched next."""
@@ -206,11 +208,11 @@ def fit_towers(
 ) -> Towers:  # fmt: skip
     """Each event of `told` is to be found from what its customer did before, among the items of its batch.
 
-    vectors: (items, f); profile: (customers, p). The newest tenth of events chooses when to stop. In-batch negatives with
+    vectors: (items, f); profile: (customers, p). The newest tenth of the events that teach chooses when to stop. In-batch negatives with
     the correction for how often an item is in a batch (Yi et al. 2019, "Sampling-bias-corrected neural modeling").
     `work`: a folder of this run's own. Raises TrainingError where there are fewer than two events or items.
     """
-    newest = np.argsort(told.seconds, kind="stable")[-_MAX_EXAMPLES:]
+    newest = _teaching(told)
     if len(newest) < 2 or len(vectors) < 2:
         raise TrainingError(
             f"{len(newest)} events and {len(vectors)} items: towers need two of each; wait for more nights"
@@ -242,6 +244,15 @@ def fit_towers(
         higher_is_better=False, loss=in_batch, work=work,
     )  # fmt: skip
     return Towers(net, centre, axes, scale)
+
+
+def _teaching(told: Interactions) -> np.ndarray:
+    """Places of the newest events in time order, of one customer _MAX_OF_ONE at most: nobody's clicks drown the others'."""
+    order = np.lexsort((-told.seconds, told.customer))
+    who = told.customer[order]
+    rank = np.arange(len(who)) - np.searchsorted(who, who)
+    kept = order[rank < _MAX_OF_ONE]
+    return np.asarray(kept[np.argsort(told.seconds[kept], kind="stable")][-_MAX_EXAMPLES:])
 
 
 def in_batch(both: Tensor, item: Tensor) -> Tensor:

@@ -58,6 +58,11 @@ def test_a_catalogue_of_one_or_two_items_leaves_places_empty(n: int) -> None:
     assert np.isneginf(scores[:, n - 1 :]).all()
 
 
+def test_an_empty_catalogue_has_no_lists() -> None:
+    lists, scores = Similar(views_of(shelf([]), {})).nearest(np.arange(0), 3)
+    assert lists.shape == scores.shape == (0, 3)
+
+
 def test_items_without_text_have_a_list_and_no_score_that_is_no_number() -> None:
     items = shelf(["", "red shirt", "", "red dress"])
     lists, scores = Similar(views_of(items, {"title": np.zeros((4, 8), np.float32)})).nearest(np.arange(4), 3)

@@ -10,7 +10,7 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError
 from training.recommend.interactions import NO_ITEM, Interactions
 from training.recommend.texts import items_of
-from training.recommend.towers import LENGTH, Towers, fit_towers, item_vectors, past_of, pooled
+from training.recommend.towers import LENGTH, Towers, _teaching, fit_towers, item_vectors, past_of, pooled
 
 KINDS, ITEMS, CUSTOMERS = 4, 10, 60
 OWN = np.repeat(np.arange(KINDS), ITEMS)  # the category of an item
@@ -114,6 +114,18 @@ def test_a_profile_tells_what_a_past_does_not_and_gaps_in_it_are_fine(tmp_path: 
     mean = np.stack([scores[:, kind == OWN].mean(axis=1) for kind in range(KINDS)], axis=1)
     assert (mean.argmax(axis=1) == np.arange(KINDS)).sum() >= 3
     assert np.isfinite(towers.scores(nobody, places())).all()
+
+
+def test_a_bot_with_many_events_does_not_drown_the_customers() -> None:
+    few = told(n=300)
+    bot = Interactions(
+        few.customers, few.items, np.append(few.customer, np.full(5_000, 7)), np.append(few.item, np.full(5_000, 1)),
+        np.append(few.behaviour, np.zeros(5_000, np.int8)), np.append(few.seconds, np.full(5_000, 9.9 * DAY)),
+    )  # fmt: skip
+    kept = _teaching(bot)
+    assert np.bincount(bot.customer[kept])[7] == 200
+    assert set(np.flatnonzero(few.customer != 7)) <= set(kept.tolist())
+    assert (np.diff(bot.seconds[kept]) >= 0).all()
 
 
 def test_one_item_or_one_event_is_too_little(tmp_path: Path) -> None:
