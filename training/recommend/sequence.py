@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from pipelines.core.errors import TrainingError
@@ -105,14 +105,14 @@ def fit_sequence(
     Raises TrainingError where no event follows another.
     """
     rows = _training_rows(told, how.shape.longest)
-    events = np.bincount(told.item, minlength=told.n_items) + 1.0
+    events = np.bincount(told.item, minlength=told.n_items)
     codes = np.zeros(told.n_items, dtype=np.int64) if category is None else category
     vectors = together(told, how.shape.width)
     nets = []
     for number in range(how.n_nets):
         seed = how.loop.seed + number
         torch.manual_seed(seed)
-        net = SequenceNet(how.shape, vectors, codes, events / events.sum())
+        net = SequenceNet(how.shape, vectors, codes, events)
         # There is nothing to choose: one look at the end, at a few of the rows.
         loop = how.loop.model_copy(update={"seed": seed, "evaluations": 1 / how.loop.epochs})
         train(
@@ -126,20 +126,21 @@ def fit_sequence(
 def together(told: Sequences, width: int) -> np.ndarray:
     """(n_items, width) unit vectors, alike for items of the same sessions, 0 for items that are alone.
 
-    Positive pointwise mutual information of items up to five events apart, by its largest singular vectors (Levy and
-    Goldberg 2014, "Neural word embedding as implicit matrix factorization").
+    Positive pointwise mutual information of items up to five events apart, by its largest eigenvectors (Levy and Goldberg
+    2014, "Neural word embedding as implicit matrix factorization"); of those with a negative eigenvalue, which would put
+    two items apart because they go together, none.
     """
     forward = followers(told, 5, power=1.0)
     counts = (forward + forward.T).tocoo()
-    row, context = np.asarray(counts.sum(axis=1)).ravel(), np.asarray(counts.sum(axis=0)).ravel() ** 0.75
-    mutual = np.log(counts.data * context.sum() / (row[counts.row] * context[counts.col]))
-    kept = mutual > 0
-    matrix = csr_matrix((mutual[kept], (counts.row[kept], counts.col[kept])), shape=counts.shape)
+    row = np.asarray(counts.sum(axis=1)).ravel()
+    smoothed = row**0.75  # contexts that are rare prove little
+    mutual = np.log(counts.data * smoothed.sum() / (row[counts.row] * smoothed[counts.col]))
+    matrix = csr_matrix((np.maximum(mutual, 0), (counts.row, counts.col)), shape=counts.shape)
     found = np.zeros((told.n_items, width))
     rank = min(width, told.n_items - 1)
     if rank > 0 and matrix.nnz:
-        u, sizes, _ = svds(matrix, k=rank, v0=np.ones(told.n_items))
-        found[:, :rank] = u * np.sqrt(sizes)
+        sizes, vectors = eigsh((matrix + matrix.T) / 2, k=rank, which="LA", v0=np.ones(told.n_items))
+        found[:, :rank] = vectors * np.sqrt(np.maximum(sizes, 0))
     length = np.linalg.norm(found, axis=1, keepdims=True)
     return np.divide(found, length, out=np.zeros_like(found), where=length > 1e-6)
 

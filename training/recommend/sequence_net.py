@@ -30,11 +30,12 @@ class SequenceNet(nn.Module):
     """Losses and reciprocal ranks of targets while it learns; `states` and `vectors` for scoring."""
 
     category_of: Tensor  # (n_items,)
-    share: Tensor  # (n_items,)
+    share: Tensor  # (n_items,) of all events
+    is_known: Tensor  # (n_items,) whether there are events of it
 
-    def __init__(self, shape: Shape, vectors: np.ndarray, category: np.ndarray, share: np.ndarray) -> None:
-        """vectors: (n_items, width) where items start; category: (n_items,) codes, all 0 where there are none; share:
-        (n_items,) of all events, above 0."""
+    def __init__(self, shape: Shape, vectors: np.ndarray, category: np.ndarray, events: np.ndarray) -> None:
+        """vectors: (n_items, width) where items start; category: (n_items,) codes, all 0 where there are none; events:
+        (n_items,) of each. Items without any are nobody's rivals, so that their category alone speaks for them."""
         super().__init__()
         n_items, width = vectors.shape
         self.item = nn.Embedding(n_items, width)
@@ -44,15 +45,17 @@ class SequenceNet(nn.Module):
         self.place = nn.Embedding(shape.longest, width)
         for part in (self.item, self.category, self.behaviour, self.gap, self.place):
             nn.init.normal_(part.weight, std=0.03)
+        share = torch.from_numpy(((events + 0.5) / (events + 0.5).sum()).astype(np.float32))
+        self.register_buffer("is_known", torch.from_numpy(events > 0))
         with torch.no_grad():
-            self.item.weight.add_(torch.from_numpy(vectors.astype(np.float32)))
-        self.bias = nn.Parameter(torch.zeros(n_items))
+            self.item.weight.add_(torch.from_numpy(vectors.astype(np.float32))).mul_(self.is_known[:, None])
+        self.bias = nn.Parameter(share.log())
         self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(width)
         self.dropout, self.dropout_out = nn.Dropout(shape.dropout), nn.Dropout(shape.dropout)
         self.is_sampled = n_items >= shape.sampled_from
         self.register_buffer("category_of", torch.from_numpy(category.astype(np.int64)))
-        self.register_buffer("share", torch.from_numpy(share.astype(np.float32)))
+        self.register_buffer("share", share * self.is_known)
 
     def states(self, input_ids: Tensor, behaviour: Tensor, gap: Tensor) -> Tensor:
         """(b, l, width) after each event. input_ids: (b, l) 1 + item, 0 behind the end; nothing sees what comes later."""
@@ -84,7 +87,7 @@ class SequenceNet(nn.Module):
         return (found,)
 
     def _full(self, state: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        logits = (state @ self.all_vectors().T + self.bias).float()
+        logits = (state @ self.all_vectors().T + self.bias).float().masked_fill(~self.is_known, -torch.inf)
         loss = nn.functional.cross_entropy(logits, wanted, reduction="none")
         if self.training:
             return loss, torch.zeros_like(loss)
