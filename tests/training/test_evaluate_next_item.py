@@ -139,7 +139,7 @@ def test_a_missing_or_cut_file_and_peers_of_another_kind_are_told(tmp_path: Path
         read_clicks(tmp_path)
     assert read_peers(tmp_path / "none") == {}
     (tmp_path / "peer.json").write_text('{"rows": [{"method": "x"}]}')
-    with pytest.raises(NoDataError, match="peer.json"):
+    with pytest.raises(NoDataError, match=r"peer\.json"):
         read_peers(tmp_path)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.recommend.small_sessions import cycle, sessions_of
 
 from pipelines.core.errors import TrainingError
+from tests.training.recommend.small_sessions import cycle, sessions_of
 from training.loop import LoopSettings
 from training.recommend.measures import next_item
 from training.recommend.sequence import SequenceModel, SequenceSettings, fit_sequence, together

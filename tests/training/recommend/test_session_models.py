@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.training.recommend.small_sessions import DAY_S, cycle, sessions_of
 
+from tests.training.recommend.small_sessions import DAY_S, cycle, sessions_of
 from training.recommend.interactions import Interactions
 from training.recommend.session_data import Pasts, Sequences
 from training.recommend.session_knn import SKNN, STAN, VSKNN, VSTAN, Decay, Neighbours, SessionKnn
