@@ -75,6 +75,7 @@ class Data:
     y: np.ndarray  # (n,) classes 0, 1, ... or numbers
     weight: np.ndarray | None = None  # (n,)
     init_score: np.ndarray | None = None  # (n,) raw scores that the trees add to
+    group: np.ndarray | None = None  # (g,) rows of each list to be ranked, which stand together
 
 
 def fit_boosted(
@@ -109,13 +110,16 @@ def fit_boosted(
         given.setdefault("num_class", int(train.y.max()) + 1)
     columns = list(names) if names else [f"f{at}" for at in range(train.x.shape[1])]
     matrix = lightgbm.Dataset(
-        train.x, train.y, weight=train.weight, init_score=train.init_score, feature_name=columns, params=given
-    )
+        train.x, train.y, weight=train.weight, group=train.group, init_score=train.init_score, feature_name=columns,
+        params=given,
+    )  # fmt: skip
     curve: dict[str, dict[str, list[float]]] = {}
     callbacks = [lightgbm.record_evaluation(curve)]
     held = []
     if valid is not None and len(valid.y):
-        held.append(matrix.create_valid(valid.x, valid.y, weight=valid.weight, init_score=valid.init_score))
+        held.append(
+            matrix.create_valid(valid.x, valid.y, weight=valid.weight, group=valid.group, init_score=valid.init_score)
+        )
         callbacks.append(lightgbm.early_stopping(patience, verbose=False))
     try:
         fitted = lightgbm.train(
