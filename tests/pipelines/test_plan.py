@@ -84,6 +84,23 @@ def test_the_file_has_the_declared_columns_types_and_order(store: Store, tmp_pat
     }
 
 
+def test_a_message_is_about_the_best_item_recommended_to_its_customer_and_lots_are_left_out(
+    store: Store, tmp_path: Path
+) -> None:
+    rows = {
+        C.USER_KEY: [KEYS[0]] * 3,
+        C.SLOT: [3, 1, 2],
+        C.ITEM_ID: ["c", "a", "b"],
+        C.IS_EXPLORE: [False, True, False],
+    }
+    write(store, "recommendations", rows)
+    _, told = planned(store, OPEN, tmp_path / "staging")
+    assert {row[C.USER_KEY]: row[C.ITEM_ID] for row in told if row[C.ITEM_ID]} == {KEYS[0]: "b"}
+    write(store, "recommendations", {**rows, C.USER_KEY: [KEYS[0], KEYS[1], KEYS[1]]})
+    nobody = shop(nightly_budget_cents=0)
+    assert {row[C.ITEM_ID] for row in planned(store, nobody, tmp_path / "nothing")[1]} == {None}
+
+
 def test_the_counts_are_those_of_the_rows(store: Store, tmp_path: Path) -> None:
     result, rows = planned(store, DEMO, tmp_path / "staging")
     sent = [row for row in rows if row[C.STRATEGY_ID] != "none"]
@@ -479,6 +496,7 @@ def test_a_plan_with_foreign_ids_is_not_exported(tmp_path: Path, column: str, va
         C.USER_KEY: key(1),
         C.STRATEGY_ID: "email.none.evening.x1.warm",
         C.CHANNEL: "email",
+        C.ITEM_ID: "i1",
         C.SEND_HOUR: 19,
         C.PROPENSITY: 0.5,
     }
@@ -494,7 +512,7 @@ def test_a_plan_with_foreign_ids_is_not_exported(tmp_path: Path, column: str, va
 def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     row = {C.USER_KEY: [key(1)], C.STRATEGY_ID: ["email.none.evening.x1.warm"], C.CHANNEL: ["email"]}
     source = tmp_path / "plan.parquet"
-    pq.write_table(pa.table({**row, C.SEND_HOUR: [19], C.PROPENSITY: [0.5]}), source)
+    pq.write_table(pa.table({**row, C.ITEM_ID: ["i1"], C.SEND_HOUR: [19], C.PROPENSITY: [0.5]}), source)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError) as caught:
         export(source, DEMO, NIGHT, tmp_path / "file" / "plan")

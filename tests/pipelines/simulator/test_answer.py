@@ -15,9 +15,11 @@ from pipelines.core.config import load_shop
 from pipelines.core.errors import LandingError, NoDataError
 from pipelines.core.privacy import PseudonymKey
 from pipelines.core.shop import Shop, Simulator
-from pipelines.simulator.response import Treatment
+from pipelines.simulator.catalogue import item_id
+from pipelines.simulator.response import Treatment, respond, tonight
 from pipelines.simulator.simulate import simulate
 from pipelines.simulator.truth import potential_outcomes
+from pipelines.simulator.world import build_world
 
 KEY = PseudonymKey(b"k" * 32)
 EVE = date(2026, 3, 1)
@@ -310,3 +312,39 @@ def test_a_given_hour_is_kept_to_and_met_by_those_who_come_around_it(tmp_path: P
     folder = write_plan(tmp_path / "plan", {"email": [("a" * 64, Treatment(0, "email", 8, 11, send_hour=11))]})
     with pytest.raises(LandingError, match="send_hour outside its window"):
         simulate(shop, tmp_path / "landing", NIGHT, plan_on(folder), KEY)
+
+
+def test_a_message_about_an_item_that_a_customer_has_in_mind_is_answered_more_and_about_any_other_as_without() -> None:
+    world = build_world(demo(2000))
+    evening = tonight(world, NIGHT.toordinal())
+    who = np.arange(2000)
+    rested = np.zeros(2000)
+    plain = respond(world, evening, who, PUSH, rested)
+    wished = respond(world, evening, who, PUSH, rested, evening.basket[:, 0])
+    other = np.where((evening.wish_items == 0).any(axis=1), -1, 0)
+    about_other = respond(world, evening, who, PUSH, rested, other)
+    assert (wished.click > plain.click).mean() > 0.9
+    assert wished.purchase.mean() > plain.purchase.mean()
+    assert (about_other.click == plain.click).all()
+    assert (about_other.purchase == plain.purchase).all()
+
+
+def test_the_item_of_a_row_reaches_the_answer(tmp_path: Path) -> None:
+    shop = demo(1000)
+    world = build_world(shop)
+    wished = tonight(world, NIGHT.toordinal()).basket[:, 0]
+    clicks = {}
+    for name, of in (("about nothing", lambda place: ""), ("about a wish", lambda place: item_id(int(wished[place])))):
+        folder = tmp_path / name
+        write_plan(folder, {"push": [(KEY.pseudonym(user), MAIL) for user in ids(shop)]})
+        told = (folder / "push.csv").read_text().splitlines()
+        rows = [f"{told[0]},item_id", *(f"{line},{of(place)}" for place, line in enumerate(told[1:]))]
+        data = ("\n".join(rows) + "\n").encode()
+        (folder / "push.csv").write_bytes(data)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["files"]["push.csv"]["sha256"] = hashlib.sha256(data).hexdigest()
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        simulate(shop, tmp_path / f"{name} landing", NIGHT, plan_on(folder), KEY)
+        outcomes = read(tmp_path / f"{name} landing", "outcomes")
+        clicks[name] = {row["user_key"] for row in outcomes if row["outcome"] == "click"}
+    assert clicks["about nothing"] < clicks["about a wish"]

@@ -16,7 +16,16 @@ from pipelines.core.tables import TABLES
 from tests.training.small_effect import CHANNELS, STRATEGIES, campaign, examples, profiles, with_strategies
 from training.task import Fitting
 from training.tasks.effect import TASK, profiles_of
-from training.tasks.effect_examples import BOUGHT, CLICKED, COMPLAINED, RECENT, WEEKDAY, WEIGHT, on_channel
+from training.tasks.effect_examples import (
+    BOUGHT,
+    CLICKED,
+    COMPLAINED,
+    OWN_ITEM,
+    RECENT,
+    WEEKDAY,
+    WEIGHT,
+    on_channel,
+)
 from training.tasks.effect_fit import fit_effect
 from training.tasks.effect_linear import Bilinear, fit_bilinear
 from training.tasks.effect_model import BoostedEffect
@@ -146,6 +155,21 @@ def test_a_profile_tells_answers_per_channel_and_counts_as_of_a_whole_window(sto
         for name in (C.N_DELIVERIES, C.N_CLICKS)
     }
     assert told == {"email_n_deliveries": 7.0, "email_n_clicks": 3.0, "push_n_deliveries": 1.0, "push_n_clicks": 0.0}
+
+
+def test_a_profile_tells_whether_a_message_would_be_about_an_item_of_the_customer_s_own(store: Store) -> None:
+    assert profiles_of(shop(), store, SUNDAY)[OWN_ITEM].null_count == 5  # nothing was recommended
+    lists = [
+        ("ann", 1, "trend", True),
+        ("ann", 2, "again", False),
+        ("ben", 1, "trend", False),
+        ("ben", 2, "again", False),
+    ]
+    publish(
+        store, "recommendations", SUNDAY,
+        [dict(zip(("user_key", "slot", "reason_code", "is_explore"), one, strict=True)) for one in lists],
+    )  # fmt: skip
+    assert profiles_of(shop(), store, SUNDAY)[OWN_ITEM].to_pylist() == [1.0, 0.0, None, None, None]
 
 
 def test_a_plan_weighs_what_it_gave_to_few_by_how_few_it_gave_it_to(store: Store) -> None:
