@@ -1,4 +1,5 @@
-"""The recommend stage: items for tomorrow, per customer (recommendations) and per segment (segment_recommendations).
+"""The recommend stage: items for tomorrow, per customer (recommendations) and per segment (segment_recommendations), and what
+goes with each item (item_relations, bundles).
 
     nightmarket night --shop demo --date 2026-03-15
 
@@ -16,13 +17,13 @@ from pipelines.core.storage import sources_digest, window
 from pipelines.launch import launch
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
-TABLES = ("recommendations", "segment_recommendations")
+TABLES = ("recommendations", "segment_recommendations", "item_relations", "bundles")
 TASK = "recommender"
 _MODEL = "model/"  # lineage of the model: "model/NAME/VERSION" -> digest of its files
 
 
 def run(night: date, context: Context) -> StageResult:
-    """Publishes both tables of the night, or takes them back where none are wanted. Raises AuditError, NoDataError."""
+    """Publishes the tables of the night, or takes them back where none are wanted. Raises AuditError, NoDataError."""
     shop, store = context.shop, context.store
     result = StageResult("recommend")
     if shop.recommend is None:
@@ -36,7 +37,8 @@ def run(night: date, context: Context) -> StageResult:
     model = {"folder": None, "name": f"{shop.shop}-{TASK}-baseline", "version": "none"}
     told = "no champion: own history and popularity rank"
     config_hash = digest_of(
-        shop.recommend, shop.timezone, shop.features.window_nights, [channel.id for channel in shop.strategy.channels],
+        shop.recommend, shop.timezone, shop.features, [channel.id for channel in shop.strategy.channels],
+        shop.strategy.margin_floor_percent, shop.strategy.default_margin_percent,
         sources_digest("training", "pipelines/strategy"),
     )  # fmt: skip
     kept = None if context.force else store.manifest(TABLES[0], night)
@@ -76,8 +78,10 @@ def run(night: date, context: Context) -> StageResult:
         )
         result.counts = made["counts"] | {"model": model["name"], "version": model["version"], "why": told}
         staged = [
-            Staged(table, night, staging / table, int(made[rows]), inputs, config_hash, counts)
-            for table, rows, counts in zip(TABLES, ("rows", "segment_rows"), (result.counts, {}), strict=True)
+            Staged(
+                table, night, staging / table, rows, inputs, config_hash, result.counts if table == TABLES[0] else {}
+            )
+            for table, rows in made["rows"].items()
         ]
         audit_and_publish(staged, store, context.machine, result)
     return result

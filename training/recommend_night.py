@@ -1,11 +1,12 @@
-"""Recommends items for tomorrow: k to each customer of the night, and to each segment for who is not known by name.
+"""Recommends items for tomorrow: k to each customer of the night, to each segment for who is not known by name, and what
+goes with each item.
 
     python -m training.recommend_night SPEC.json
 
 The spec is written by pipelines/recommend.py: `shop`, `root`, `night`, `out`, `threads`; `model` {folder, name, version} of
 the champion, its folder null where there is none: then own history and popularity rank. What the shop's last weeks say of
-its items is learnt anew, whatever ranks. Rows go to <out>/recommendations/ and <out>/segment_recommendations/, the result
-{rows, segment_rows, counts} to <out>/result.json.
+its items is learnt anew, whatever ranks. Rows go to <out>/TABLE/ (recommendations, segment_recommendations, item_relations,
+bundles), the result {rows: {TABLE: n}, counts} to <out>/result.json.
 """
 
 import json
@@ -31,6 +32,7 @@ from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.strategy.recommending import is_held_out, nights_to_buy_again
 from training.job import run_job
 from training.recommend.interactions import BEHAVIOURS
+from training.recommend.item_tables import item_tables
 from training.recommend.lists import Lists, Rules, lists_of
 from training.recommend.ranker_protocol import places
 from training.recommend.reason_words import Past, words
@@ -43,7 +45,7 @@ from training.tasks.recommender_knowledge import Knowledge, Shelf
 from training.tasks.recommender_model import RecommenderModel, blocks
 from training.tasks.recommender_sight import NEVER, Histories
 
-TABLE, SEGMENT_TABLE = "recommendations", "segment_recommendations"
+TABLE = "recommendations"
 _KINDS: Final = {STRING: pa.string(), DOUBLE: pa.float64(), BIGINT: pa.int64(), BOOLEAN: pa.bool_()}
 _PURCHASE: Final = BEHAVIOURS.index("purchase")
 
@@ -60,7 +62,7 @@ class Goods:
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """Writes both tables of the night under spec["out"]. Raises NoDataError where the night has no customers."""
+    """Writes the tables of the night under spec["out"]. Raises NoDataError where the night has no customers."""
     shop, night = Shop.model_validate(spec["shop"]), date.fromisoformat(spec["night"])
     if shop.recommend is None:
         raise WrongUseError(f"shop {shop.shop}: no 'recommend' in its configuration; add it")
@@ -89,13 +91,15 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             counts.add(table, lists, sight)
             file.write_table(table)
             rows += table.num_rows
+    relations, offers, told = item_tables(shop, store, night, goods.shelf.items, rules.allowed, int(spec["threads"]))
     segment = segment_lists(seen, people[C.SEGMENT_ID].to_numpy(), model.known, rules)
-    with _writer(out, SEGMENT_TABLE) as file:
-        file.write_table(segment)
+    others = {"segment_recommendations": segment, "item_relations": relations, "bundles": offers}
+    for name, table in others.items():
+        with _writer(out, name) as file:
+            file.write_table(table.select(file.schema.names).cast(file.schema))
     again = np.unique(rules.again_hours / 24)
     return {
-        "rows": rows,
-        "segment_rows": segment.num_rows,
+        "rows": {TABLE: rows, **{name: table.num_rows for name, table in others.items()}},
         "counts": {
             "customers": len(keys),
             "served": len(served),
@@ -107,6 +111,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             "kind": model.kind,
             "nights_to_buy_again": [round(float(value), 1) for value in (again[[0, -1]] if len(again) else [])],
             **counts.told(),
+            "items_together": told,
         },
     }
 

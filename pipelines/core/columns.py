@@ -95,6 +95,13 @@ class Columns:
     N_SESSIONS_BOTH: Final = "n_sessions_both"
     SCORE: Final = "score"
     LIFT: Final = "lift"
+    RELATED_ITEM_ID: Final = "related_item_id"
+    RELATION: Final = "relation"  # substitute, complement, related
+    LIFT_LOW: Final = "lift_low"
+    BUNDLE_CENTS: Final = "bundle_cents"
+    MARGIN_PERCENT: Final = "margin_percent"
+    PROFIT_PER_1000_SESSIONS_CENTS: Final = "profit_per_1000_sessions_cents"
+    BREAK_EVEN_UPTAKE: Final = "break_even_uptake"
     FEATURE: Final = "feature"
     MEAN: Final = "mean"
     SCALE: Final = "scale"

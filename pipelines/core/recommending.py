@@ -29,4 +29,6 @@ class Recommend(Settings):
     price_band_factor: float = Field(
         4, gt=1, description="furthest from the middle of what a customer looked at, times dearer or cheaper"
     )
+    relations_per_item: int = Field(10, ge=1, le=100, description="items named as going with each item")
+    bundle_discount_percent: float = Field(5, ge=0, lt=100, description="off two items that are offered together")
     seed: int = 20260301

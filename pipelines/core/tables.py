@@ -408,6 +408,42 @@ _ALL = [
         owner="data-science",
     ),
     Table(
+        name="item_relations",
+        layer="decisions",
+        grain="one row per item that can be sold and item that goes with it, the best first by rank",
+        columns={
+            C.ITEM_ID: STRING,
+            C.RANK: BIGINT,
+            C.RELATED_ITEM_ID: STRING,
+            C.RELATION: STRING,
+            C.LIFT: DOUBLE,  # how much likelier than by chance both are in one session, drawn to what their words say
+            C.N_SESSIONS_BOTH: BIGINT,  # of complements those in which both were carted or bought
+        },
+        sort_by=(C.ITEM_ID, C.RANK),
+        owner="data-science",
+    ),
+    Table(
+        name="bundles",
+        layer="decisions",
+        grain="one row per pair of items (item_a < item_b) worth offering together at a discount, the best first by rank",
+        columns={
+            C.RANK: BIGINT,
+            C.ITEM_A: STRING,
+            C.ITEM_B: STRING,
+            C.N_SESSIONS_BOTH: BIGINT,  # in which both were carted or bought
+            C.LIFT: DOUBLE,
+            C.LIFT_LOW: DOUBLE,  # with 95% confidence
+            C.PRICE_CENTS: BIGINT,  # of both alone
+            C.BUNDLE_CENTS: BIGINT,  # of both together
+            C.MARGIN_PERCENT: DOUBLE,
+            C.PROFIT_PER_1000_SESSIONS_CENTS: DOUBLE,  # expected, more than without the offer
+            C.BREAK_EVEN_UPTAKE: DOUBLE,  # of the share that takes both unasked, from which the offer pays
+            C.WHY: STRING,
+        },
+        sort_by=(C.RANK,),
+        owner="marketing",
+    ),
+    Table(
         name="price_suggestions",
         layer="decisions",
         grain="one row per item of the catalogue: the price suggested for tomorrow, what bound it, and why",

@@ -32,11 +32,11 @@ def recommend(
     }  # fmt: skip
     made = run(spec)
     table = pq.ParquetFile(root / "out" / "recommendations" / "part-00000.parquet").read()
-    assert made["rows"] == len(table)
+    assert made["rows"]["recommendations"] == len(table)
     lists: dict[int, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         lists.setdefault(CUSTOMERS.index(row[C.USER_KEY]), []).append(row)
-    return lists, made["counts"] | {"segment_rows": made["segment_rows"]}
+    return lists, made["counts"] | {"segment_rows": made["rows"]["segment_recommendations"]}
 
 
 def items(rows: list[dict[str, Any]]) -> list[str]:

@@ -102,12 +102,19 @@ def lift_by_cosine(met: Meetings, unit: np.ndarray, seed: int) -> tuple[np.ndarr
 
 
 def related(
-    met: Meetings, vectors: np.ndarray | None, weighting: Weighting, k: int, *, seed: int = 0, threads: int = 1
+    met: Meetings,
+    vectors: np.ndarray | None,
+    weighting: Weighting,
+    k: int,
+    *,
+    allowed: np.ndarray | None = None,
+    seed: int = 0,
+    threads: int = 1,
 ) -> Lists:
     """Lists (m, k) of related items, best first, and their shrunk lift (m, k); NO_ITEM and -inf where there are fewer.
 
     vectors: (m, d), zero for an item without; None: by sessions alone, shrunk towards chance. Candidates of an item are
-    those it met and its nearest by cosine.
+    those it met and its nearest by cosine. allowed: (m,) bool, what may be listed at all.
     """
     m = len(met.single)
     pairs = met.together.tocoo()
@@ -132,7 +139,7 @@ def related(
     weight = (met.single / met.total) ** weighting.beta
     listed = (lift > 0) & (weight[column] > 0)
     score = csr_matrix(((lift * weight[column])[listed], (row[listed], column[listed])), shape=(m, m))
-    places, scores = top_k_of(lambda rows: score[rows], (m, m), k, threads=threads)
+    places, scores = top_k_of(lambda rows: score[rows], (m, m), k, allowed=allowed, threads=threads)
     with np.errstate(divide="ignore"):
         return places, np.where(places == NO_ITEM, -np.inf, scores / weight[places])
 
@@ -182,7 +189,12 @@ def relations(lists: Lists, met: Meetings, baskets: Meetings, category: np.ndarr
     item, slot = np.nonzero(places != NO_ITEM)
     other = places[item, slot]
     alike = (category[item] == category[other]) & (category[item] >= 0)
-    bought = np.asarray(baskets.sessions[item, other]).ravel()
+    bought, seen = (_at(counted, item, other) for counted in (baskets.sessions, met.sessions))
     kind = np.where(alike, SUBSTITUTE, np.where(bought >= min_together, COMPLEMENT, RELATED))
-    support = np.where(kind == COMPLEMENT, bought, np.asarray(met.sessions[item, other]).ravel())
+    support = np.where(kind == COMPLEMENT, bought, seen)
     return Relations(item, other, lifts[item, slot], kind.astype(np.int8), support.astype(np.int64))
+
+
+def _at(matrix: csr_matrix, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """(n,) cells of a sparse matrix."""
+    return np.asarray(matrix[row, column]).ravel() if len(row) else np.zeros(0)
