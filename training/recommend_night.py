@@ -11,7 +11,7 @@ its items is learnt anew, whatever ranks. Rows go to <out>/recommendations/ and 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -113,7 +113,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _model(spec: dict[str, Any], shop: Shop, known: Knowledge) -> RecommenderModel:
     if spec["model"]["folder"]:
-        return RecommenderModel.load(Path(spec["model"]["folder"])).renewed(known)
+        loaded = RecommenderModel.load(Path(spec["model"]["folder"]))
+        return replace(loaded, known=known, threads=int(spec["threads"]))
     return RecommenderModel(known, RecommenderSettings().length)
 
 

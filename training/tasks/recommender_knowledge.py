@@ -24,6 +24,7 @@ _TAU_DAYS: Final = 7.0  # of popularity
 _RECENT_DAYS: Final = 2.0  # of a trend
 _PRIOR_NIGHTS: Final = 2.0  # nights of its category's usual item that an item's own weigh as much as
 _HOURS: Final = 24.0
+_MIN_SEARCHERS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Knowledge:
     def fit(cls, seen: Histories, shelf: Shelf | None = None) -> "Knowledge":
         """`shelf`: tonight's catalogue; by default what the histories hold."""
         shelf = Shelf.of(seen) if shelf is None else shelf
+        seen = _without_rare_searches(seen)
         told = seen.told
         knn = ItemKnn.fit(told, 0.0, WEIGHTS, _NEIGHBOURS)
         place = places(shelf.items, told.items)
@@ -108,6 +110,14 @@ class Knowledge:
         similar = csr_matrix((told["data"], told["indices"], told["indptr"]), shape=shape)
         shelf = Shelf(items, category, told["price"])
         return cls(shelf, names, similar, told["rate"], told["trend"], told["age_nights"])
+
+
+def _without_rare_searches(seen: Histories) -> Histories:
+    """What fewer than _MIN_SEARCHERS customers typed says nothing of others, and could tell of one person."""
+    told = seen.told
+    pairs = np.unique(np.stack([told.item, told.customer]), axis=1)
+    n_customers = np.bincount(pairs[0], minlength=len(told.items))
+    return seen.only(~seen.is_search | (n_customers >= _MIN_SEARCHERS))
 
 
 def _on_shelf(values: np.ndarray, place: np.ndarray, n_items: int) -> np.ndarray:

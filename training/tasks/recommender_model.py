@@ -51,6 +51,7 @@ class RecommenderModel:
     known: Knowledge
     length: int
     ranker: lightgbm.Booster | None = None
+    threads: int = 0  # of the ranker, 0: all cores
 
     @property
     def kind(self) -> str:
@@ -64,7 +65,11 @@ class RecommenderModel:
         """(p,) of pairs' features (p, len(NAMES)): log-odds that the item is touched, or a weight of own history."""
         if self.ranker is None:
             return np.asarray(self.carried(features).sum(axis=1))
-        return np.asarray(self.ranker.predict(features, raw_score=True)) if len(features) else np.zeros(0)
+        return (
+            np.asarray(self.ranker.predict(features, raw_score=True, num_threads=self.threads))
+            if len(features)
+            else np.zeros(0)
+        )
 
     def carried(self, features: np.ndarray) -> np.ndarray:
         """(p, len(GROUPS)) what each group of features adds to the score, over that of the usual pair.
@@ -78,7 +83,7 @@ class RecommenderModel:
             # Popularity orders what was not touched, and stays behind what was.
             found[:, GROUPS.index(TREND)] = 1e-6 * rate / (1 + rate)
         elif len(features):
-            each = np.asarray(self.ranker.predict(features, pred_contrib=True))
+            each = np.asarray(self.ranker.predict(features, pred_contrib=True, num_threads=self.threads))
             for place, group in enumerate(FEATURES.values()):
                 found[:, GROUPS.index(group)] += each[:, place]
         return found

@@ -72,6 +72,12 @@ class Histories:
         """The events where a mask (e,) is true, of all rows."""
         return Histories(self.told.take(where), self.category[where], self.price[where])
 
+    def only(self, names: np.ndarray) -> "Histories":
+        """As if nothing but some of the names (m,) bool had ever been seen."""
+        kept = self.take_events(names[self.told.item])
+        place = np.cumsum(names) - 1
+        return replace(kept, told=replace(kept.told, items=self.told.items[names], item=place[kept.told.item]))
+
     def take(self, rows: np.ndarray) -> "Histories":
         """The histories of rows (k,), each as often as it is named."""
         order = np.argsort(self.told.customer, kind="stable")

@@ -72,10 +72,8 @@ def test_without_the_named_cause_the_score_falls_and_without_another_item_it_mos
         assert without - whole == pytest.approx(-reasons.fall[at])
         falls["named"].append(without < whole)
         own = model.known.shelf.items[item[at]]
-        others = sorted(
-            {one for one, kind in zip(told[TOUCHED], told[BEHAVIOUR], strict=True) if kind != SEARCH}
-            - {own, reasons.cause[at]}
-        )
+        touched = {one for one, done in zip(told[TOUCHED], told[BEHAVIOUR], strict=True) if done != SEARCH}
+        others = sorted(touched - {own, reasons.cause[at]})
         if others:
             other = str(rng.choice(others))
             falls["random"].append(score(model, rows_without(int(row[at]), ALONG, other), item[at]) < whole)
@@ -143,7 +141,8 @@ def test_a_price_that_fell_is_named_by_its_percent_only_where_it_lifted_the_scor
         ("again", None, Past(views=2, hours=30), "You looked at this twice, last 2 days ago", "您看过这件商品2次，最近是2天前"),
         ("again", None, Past(hours=80, is_bought=True), "You bought this 4 days ago", "您4天前买过这件商品"),
         ("together", "Pot", Past(views=3, hours=1), "Because you looked at Pot 3 times, last yesterday", "因为您看过“Pot”3次，最近是昨天"),
-        ("together", "Pot", Past(hours=25, is_carted=True), "Because you put Pot in your cart 2 days ago", "因为您2天前把“Pot”加入过购物车"),
+        ("together", "Pot", Past(hours=25, is_carted=True), "Because you put Pot in your cart 2 days ago",
+         "因为您2天前把“Pot”加入过购物车"),
         ("together", "P" * 99, Past(hours=25), f"Because you saved {'P' * 79}… 2 days ago", f"因为您2天前收藏了“{'P' * 79}…”"),
         ("search", "tea", Past(), "Because you searched for “tea”", "因为您搜索过“tea”"),
         ("category", "lamps", Past(count=2), "Because you looked at lamps", "因为您看过“lamps”"),

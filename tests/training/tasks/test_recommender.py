@@ -104,7 +104,7 @@ def test_an_item_that_nobody_has_touched_stands_as_its_category_s_usual_item(tmp
     assert known.age_nights[new] == 0
     assert known.rate[teas].min() < known.rate[new] < known.rate[teas].max()
     sight = Sight(seen, known)
-    row, item, rank = sight.candidates()
+    _, item, rank = sight.candidates()
     by_new = rank[(item == new) & (rank[:, SOURCES.index("new")] > 0), SOURCES.index("new")]
     assert len(by_new) == 6  # for whoever looks at teas
 
