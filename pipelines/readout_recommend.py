@@ -14,7 +14,7 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.reading import read
 from pipelines.core.recommending import CHANNEL
 from pipelines.core.shop import Shop
-from pipelines.core.shown import TABLE, Shown, nights_shown, read_shown
+from pipelines.core.shown import TABLE, Names, Shown, nights_shown, read_shown
 from pipelines.core.storage import Store
 from pipelines.readout_anomalies import Anomalies
 from pipelines.readout_nights import CLICKS, VISITED
@@ -73,8 +73,8 @@ def brought(night: date, shop: Shop, store: Store, comparisons: list[dict[str, A
     """The numbers of the page's section; None for a shop that recommends nothing.
 
     `comparisons`: as pipelines.readout_compare.experiments tells them. {nights, first, last, lists, seen, items, explored,
-    answers: {click, purchase}, slots: [{slot, chosen, by_lot}], sources, reasons, models: [{name, shown, click, purchase}],
-    effects: [reading], verdict, power, customers}.
+    catalogue: its items, customers, click, purchase, slots: [{slot, chosen, by_lot}], chosen, by_lot, sources, reasons,
+    models: [{name, click, purchase}], effects: [reading], verdict, sample_ratio}; shares as `clustered` tells them.
     """
     if shop.recommend is None:
         return None
@@ -88,8 +88,9 @@ def brought(night: date, shop: Shop, store: Store, comparisons: list[dict[str, A
     readings = {row["metric"]: row for row in one["readings"]} if one else {}
     return {
         "nights": len(nights), "first": nights[0].isoformat(), "last": nights[-1].isoformat(),
-        "lists": _lists(shown), "seen": _lists(seen), "items": len(np.unique(seen.item)), "explored": int(by_lot.sum()),
-        "customers": len(np.unique(seen.user)), **_answered(seen, np.ones(len(seen), dtype=bool)),
+        "lists": _lists(shown), "seen": _lists(seen), "items": len(np.unique(seen.item.place)), "explored": int(by_lot.sum()),
+        "catalogue": catalogue.rows if (catalogue := store.manifest("catalog", nights[-1])) else None,
+        "customers": len(np.unique(seen.user.place)), **_answered(seen, np.ones(len(seen), dtype=bool)),
         "slots": [
             {"slot": slot} | {
                 name: _answered(seen, mask & (seen.slot == slot)) for name, mask in (("chosen", chosen), ("by_lot", by_lot))
@@ -107,19 +108,19 @@ def brought(night: date, shop: Shop, store: Store, comparisons: list[dict[str, A
 
 def _lists(shown: Shown) -> int:
     """Lists of one customer and night."""
-    user = np.unique(shown.user, return_inverse=True)[1]
-    return len(np.unique(shown.night.astype(np.int64) * (user.max(initial=0) + 1) + user))
+    return len(np.unique(shown.night.astype(np.int64) * len(shown.user.known) + shown.user.place))
 
 
-def _by(seen: Shown, names: np.ndarray) -> list[dict[str, Any]]:
+def _by(seen: Shown, names: Names) -> list[dict[str, Any]]:
     """Answers per name, the most shown first."""
-    found = [{"name": name, **_answered(seen, names == name)} for name in np.unique(names).tolist()]
+    places = np.unique(names.place).tolist()
+    found = [{"name": str(names.known[place]), **_answered(seen, names.place == place)} for place in places]
     return sorted(found, key=lambda row: (-row["click"]["n"], row["name"]))
 
 
 def _answered(seen: Shown, mask: np.ndarray) -> dict[str, Any]:
     """{click, purchase} of what was shown, k of n with an interval over customers."""
-    _, customer = np.unique(seen.user[mask], return_inverse=True)
+    _, customer = np.unique(seen.user.place[mask], return_inverse=True)
     return {
         name: clustered(flags[mask].astype(np.float64), customer)
         for name, flags in (("click", seen.is_clicked), ("purchase", seen.is_bought))

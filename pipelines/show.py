@@ -147,7 +147,7 @@ def _recommendation_tables(told: dict[str, Any] | None, where: str) -> list[Any]
 
     title = (
         f"{where}: recommendations of {told['nights']} nights: {told['seen']:,} of {told['lists']:,} lists were seen, "
-        f"{told['items']:,} items"
+        f"{told['items']:,} {f'of {total:,} ' if (total := told['catalogue']) else ''}items"
     )
     table = Table(title=title, title_justify="left")
     for name in ("what", "shown", "clicked", "bought after a click"):

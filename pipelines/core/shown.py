@@ -3,9 +3,10 @@
 Read-outs count it, off-policy evaluation weighs it, the next recommender learns from it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,7 +22,40 @@ TABLE: Final = "recommendations"
 _COLUMNS: Final = (
     C.USER_KEY, C.SLOT, C.ITEM_ID, C.SOURCE, C.REASON_CODE, C.PROPENSITY, C.IS_EXPLORE, C.MODEL_NAME, C.MODEL_VERSION,
 )  # fmt: skip
+_MODEL: Final = "model"
 _EVENTS: Final = (C.USER_KEY, C.EVENT_TYPE, C.ITEM_ID, C.CHANNEL, C.PRICE_CENTS, C.QUANTITY, C.IS_BOT)
+
+
+MOST_ROWS: Final = 10_000_000  # of lists read at once, the newest nights first: some seconds and 1 GB
+
+
+@dataclass(frozen=True)
+class Names:
+    """n texts of which many are alike, such as user keys: each is a place among the distinct ones."""
+
+    known: np.ndarray  # (m,) str, sorted
+    place: np.ndarray  # (n,) int64
+
+    @classmethod
+    def of(cls, texts: np.ndarray) -> "Names":
+        known, place = np.unique(texts, return_inverse=True)
+        return cls(known, place)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Names]") -> "Names":
+        known = np.unique(np.concatenate([part.known for part in parts]))
+        return cls(known, np.concatenate([np.searchsorted(known, part.known)[part.place] for part in parts]))
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def __getitem__(self, where: np.ndarray) -> "Names":
+        return Names(self.known, self.place[where])
+
+    @property
+    def texts(self) -> np.ndarray:
+        """(n,) str."""
+        return np.asarray(self.known[self.place])
 
 
 @dataclass(frozen=True)
@@ -33,12 +67,12 @@ class Shown:
     """
 
     night: np.ndarray  # (n,) datetime64[D] on which the list was to be seen
-    user: np.ndarray  # (n,) str, user keys
+    user: Names  # (n,) user keys
     slot: np.ndarray  # (n,) int64 from 1
-    item: np.ndarray  # (n,) str
-    source: np.ndarray  # (n,) str, "" where not told
-    reason: np.ndarray  # (n,) str, reason codes
-    model: np.ndarray  # (n,) str, name and version
+    item: Names  # (n,)
+    source: Names  # (n,) "" where not told
+    reason: Names  # (n,) reason codes
+    model: Names  # (n,) name and version
     propensity: np.ndarray  # (n,) float64, as planned
     is_explore: np.ndarray  # (n,) bool
     is_shown: np.ndarray  # (n,) bool: an impression was told
@@ -54,6 +88,13 @@ class Shown:
         return Shown(**{name: values[where] for name, values in vars(self).items()})
 
 
+_NOBODY, _NONE, _FALSE = Names.of(np.zeros(0, dtype=str)), np.zeros(0), np.zeros(0, dtype=bool)
+_NOTHING: Final = Shown(
+    _NONE.astype("datetime64[D]"), _NOBODY, _NONE.astype(np.int64), _NOBODY, _NOBODY, _NOBODY, _NOBODY, _NONE,
+    _FALSE, _FALSE, _FALSE, _FALSE, _NONE,
+)  # fmt: skip
+
+
 def best_items(night: date, store: Store, *columns: str) -> "pa.Table | None":
     """The first item of each customer's list that no lot drew: user_key and `columns`. None where nothing was recommended."""
     import pyarrow.compute as pc
@@ -67,21 +108,29 @@ def best_items(night: date, store: Store, *columns: str) -> "pa.Table | None":
 
 
 def nights_shown(night: date, store: Store, most: int) -> list[date]:
-    """The last `most` nights up to `night` that had lists and whose events are told, in order."""
-    lived = [made + timedelta(days=1) for made in store.nights(TABLE)]
-    return [one for one in lived if one <= night and store.manifest("events", one)][-most:] if most else []
+    """The last `most` nights up to `night` that had lists and whose events are told, in order; fewer where their lists are
+    more than MOST_ROWS."""
+    found: list[date] = []
+    rows = 0
+    for made in reversed(store.nights(TABLE)):
+        lived, manifest = made + timedelta(days=1), store.manifest(TABLE, made)
+        if manifest is None or lived > night or store.manifest("events", lived) is None:
+            continue
+        rows += manifest.rows
+        if len(found) == most or (found and rows > MOST_ROWS):
+            break
+        found.append(lived)
+    return found[::-1]
 
 
 def read_shown(nights: list[date], store: Store) -> Shown:
     """Of all these nights; those without lists or events are left out."""
     parts = [found for one in nights if (found := _of_night(one, store)) is not None]
-    if not parts:
-        none, text = np.zeros(0), np.zeros(0, dtype=str)
-        told = dict.fromkeys(("user", "item", "source", "reason", "model"), text)
-        flags = dict.fromkeys(("is_explore", "is_shown", "is_clicked", "is_bought"), none.astype(bool))
-        day, slot = none.astype("datetime64[D]"), none.astype(np.int64)
-        return Shown(night=day, slot=slot, propensity=none, spent_cents=none, **told, **flags)
-    return Shown(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+    joined: dict[str, Any] = {}
+    for field in fields(Shown):
+        values = [getattr(part, field.name) for part in parts or [_NOTHING]]
+        joined[field.name] = Names.joined(values) if isinstance(values[0], Names) else np.concatenate(values)
+    return Shown(**joined)
 
 
 def _of_night(night: date, store: Store) -> Shown | None:
@@ -91,6 +140,8 @@ def _of_night(night: date, store: Store) -> Shown | None:
     if lists is None or events is None:
         return None
     lists = lists.sort_by([(C.USER_KEY, "ascending"), (C.SLOT, "ascending")])
+    named = (pc.fill_null(lists[name], "") for name in (C.MODEL_NAME, C.MODEL_VERSION))
+    lists = lists.append_column(_MODEL, pc.binary_join_element_wise(*named, " "))
     events = events.filter(pc.invert(pc.fill_null(events[C.IS_BOT], False)))
     ours = pc.fill_null(pc.equal(events[C.CHANNEL], CHANNEL), False)
     kind = events[C.EVENT_TYPE]
@@ -109,17 +160,19 @@ def _of_night(night: date, store: Store) -> Shown | None:
     np.add.at(spent, rows[counted], cents[counted])
     bought[rows[counted]] = True
 
-    def texts(name: str) -> np.ndarray:
-        return np.asarray(pc.fill_null(lists[name], "").to_numpy(), dtype=str)
+    def names(name: str) -> Names:
+        coded = pc.fill_null(lists[name], "").combine_chunks().dictionary_encode()
+        known = Names.of(np.asarray(coded.dictionary.to_numpy(zero_copy_only=False), dtype=str))
+        return known[coded.indices.to_numpy()]
 
     return Shown(
         night=np.full(len(lists), np.datetime64(night, "D")),
-        user=texts(C.USER_KEY),
+        user=names(C.USER_KEY),
         slot=lists[C.SLOT].to_numpy().astype(np.int64),
-        item=texts(C.ITEM_ID),
-        source=texts(C.SOURCE),
-        reason=texts(C.REASON_CODE),
-        model=np.char.add(np.char.add(texts(C.MODEL_NAME), " "), texts(C.MODEL_VERSION)),
+        item=names(C.ITEM_ID),
+        source=names(C.SOURCE),
+        reason=names(C.REASON_CODE),
+        model=names(_MODEL),
         propensity=np.array(lists[C.PROPENSITY].to_numpy(), dtype=np.float64),
         is_explore=pc.fill_null(lists[C.IS_EXPLORE], False).to_numpy(),
         is_bought=bought,

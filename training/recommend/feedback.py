@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core.shown import Shown, nights_shown, read_shown
+from pipelines.core.shown import Names, Shown, nights_shown, read_shown
 from pipelines.core.storage import Store
 from pipelines.strategy.off_policy_slots import fading
 
@@ -30,8 +30,8 @@ class Answers:
     """n recommendations that customers had before them."""
 
     night: np.ndarray  # (n,) datetime64[D] on which they were shown
-    user: np.ndarray  # (n,) str
-    item: np.ndarray  # (n,) str
+    user: Names  # (n,) user keys
+    item: Names  # (n,)
     label: np.ndarray  # (n,) int64: REFUSED, CLICKED, BOUGHT
     weight: np.ndarray  # (n,) float64, without the favour of the slot
     is_explore: np.ndarray  # (n,) bool: drawn by lot, so chosen by no model
@@ -44,8 +44,8 @@ def answers_of(shown: Shown) -> Answers:
     """Examples from the slots that were shown; how slots fade is learnt from those drawn by lot."""
     told = shown.take(shown.is_shown)
     if not len(told):
-        none, text = np.zeros(0), np.zeros(0, dtype=str)
-        return Answers(told.night, text, text, none.astype(np.int64), none, none.astype(bool))
+        none = np.zeros(0)
+        return Answers(told.night, told.user, told.item, none.astype(np.int64), none, none.astype(bool))
     drawn, clicked = told.is_explore, told.is_clicked.astype(np.float64)
     seen = fading(told.slot[drawn], clicked[drawn], int(told.slot.max()))[told.slot - 1]
     attraction = min(float(clicked.sum() / seen.sum()), 0.99)
@@ -58,11 +58,12 @@ def of_customers(answers: Answers, night: date, keys: Sequence[str]) -> pa.Table
     """COLUMNS of customers (n,) on a night, a row each in their order: lists of what was shown to them, empty for others."""
     here = np.flatnonzero(answers.night == np.datetime64(night, "D"))
     place = {key: at for at, key in enumerate(keys)}
-    row = np.array([place.get(user, -1) for user in answers.user[here].tolist()], dtype=np.int64)
+    known = np.array([place.get(user, -1) for user in answers.user.known.tolist()], dtype=np.int64)
+    row = known[answers.user.place[here]]
     order = np.argsort(row, kind="stable")
     here, row = here[order][row[order] >= 0], row[order][row[order] >= 0]
     offsets = pa.array(np.searchsorted(row, np.arange(len(keys) + 1)).astype(np.int32))
-    values = (answers.item[here], answers.label[here], answers.weight[here])
+    values = (answers.item[here].texts, answers.label[here], answers.weight[here])
     kinds = (pa.string(), pa.int64(), pa.float64())
     columns = [
         pa.ListArray.from_arrays(offsets, pa.array(told.tolist(), kind))

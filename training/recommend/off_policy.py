@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.core.shop import Shop
-from pipelines.core.shown import Shown, read_shown
+from pipelines.core.shown import Names, Shown, read_shown
 from pipelines.core.storage import Store
 from pipelines.strategy.off_policy_slots import SlotLog, compare_lists
 from training.task import Examples
@@ -34,30 +34,34 @@ def compare_shown(
         return {"rows": 0, "disagree": 0.0, "effective_rows": 0.0}
     log = SlotLog(
         list=row,
-        customer=np.unique(shown.user, return_inverse=True)[1],
+        customer=shown.user.place,
         slot=shown.slot,
         click=shown.is_clicked.astype(np.float64),
         propensity=shown.propensity,
         is_explore=shown.is_explore,
         n_slots=max(k, int(shown.slot.max())),
     )
-    return compare_lists(log, _places(challenger, row, shown.item, k), _places(champion, row, shown.item, k))
+    return compare_lists(log, *(_places(lists, row, shown.item, k) for lists in (challenger, champion)))
 
 
 def _rows(examples: Examples, shown: Shown) -> np.ndarray:
     """(m,) the example of each slot's customer and night, -1 where there is none."""
-    names = [
-        np.char.add(np.char.add(users.astype(str), " "), nights.astype("datetime64[D]").astype(str))
-        for users, nights in ((examples.customer, examples.night), (shown.user, shown.night))
-    ]
-    known, first = np.unique(names[0], return_index=True)
-    if not len(known):
+    users = shown.user.known
+    if not len(users):
         return np.full(len(shown), -1)
-    at = np.minimum(np.searchsorted(known, names[1]), len(known) - 1)
-    return np.where(known[at] == names[1], first[at], -1)
+    place = np.minimum(np.searchsorted(users, examples.customer.astype(str)), len(users) - 1)
+    is_known = users[place] == examples.customer.astype(str)
+
+    def keys(user: np.ndarray, night: np.ndarray) -> np.ndarray:
+        return night.astype("datetime64[D]").astype(np.int64) * len(users) + user
+
+    told, first = np.unique(np.where(is_known, keys(place, examples.night), -1), return_index=True)
+    asked = keys(shown.user.place, shown.night)
+    at = np.minimum(np.searchsorted(told, asked), len(told) - 1)
+    return np.where(told[at] == asked, first[at], -1)
 
 
-def _places(lists: pa.ListArray, row: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
+def _places(lists: pa.ListArray, row: np.ndarray, item: Names, k: int) -> np.ndarray:
     """(m,) slot from 1 to k at which an item stands in the list of its row, 0 where it does not."""
     asked = {name: place for place, name in enumerate(np.unique(row).tolist())}
     found = [
@@ -65,5 +69,5 @@ def _places(lists: pa.ListArray, row: np.ndarray, item: np.ndarray, k: int) -> n
         for listed in lists.take(pa.array(list(asked))).to_pylist()
     ]
     return np.array(
-        [found[asked[r]].get(i, 0) for r, i in zip(row.tolist(), item.tolist(), strict=True)], dtype=np.int64
+        [found[asked[r]].get(i, 0) for r, i in zip(row.tolist(), item.texts.tolist(), strict=True)], dtype=np.int64
     )

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from pipelines.core import shown
 from pipelines.core.columns import Columns as C
-from pipelines.core.shown import nights_shown, read_shown
+from pipelines.core.shown import Names, nights_shown, read_shown
 from pipelines.core.storage import Store
 from tests.pipelines.test_report import publish
 
@@ -50,7 +52,7 @@ def test_impressions_clicks_and_purchases_find_their_slot(tmp_path: Path) -> Non
     ]  # fmt: skip
     publish(store, "events", NIGHT, done)
     found = read_shown([NIGHT], store)
-    assert found.user.tolist() == ["a", "a", "b", "c"]
+    assert found.user.texts.tolist() == ["a", "a", "b", "c"]
     assert found.slot.tolist() == [1, 2, 1, 1]
     assert found.is_shown.tolist() == [True, True, True, False]
     assert found.is_clicked.tolist() == [False, True, True, False]
@@ -58,9 +60,28 @@ def test_impressions_clicks_and_purchases_find_their_slot(tmp_path: Path) -> Non
     assert found.spent_cents.tolist() == [0, 1_000, 0, 0]
     assert found.is_explore.tolist() == [False, True, False, False]
     assert found.propensity.tolist() == [0.95, 0.01, 0.95, 0.95]
-    assert set(found.model) == {"recommender 3"}
+    assert set(found.model.texts) == {"recommender 3"}
     assert (found.night == np.datetime64("2026-03-10")).all()
-    assert found.take(found.is_clicked).item.tolist() == ["y", "x"]
+    assert found.take(found.is_clicked).item.texts.tolist() == ["y", "x"]
+
+
+def test_texts_are_kept_once_and_stay_what_they_were_when_nights_are_joined() -> None:
+    one, two = Names.of(np.array(["b", "a", "b"])), Names.of(np.array(["c", "b"]))
+    both = Names.joined([one, two])
+    assert both.texts.tolist() == ["b", "a", "b", "c", "b"]
+    assert both.known.tolist() == ["a", "b", "c"]
+    assert both[np.array([True, False, False, True, False])].texts.tolist() == ["b", "c"]
+
+
+def test_the_newest_nights_are_read_as_far_as_their_lists_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, "tiny")
+    for nth in range(3):
+        publish(store, "recommendations", EVE + timedelta(days=nth), [slot("a", 1, "x"), slot("b", 1, "x")])
+        publish(store, "events", NIGHT + timedelta(days=nth), [event("a", "view", "x")])
+    monkeypatch.setattr(shown, "MOST_ROWS", 4)
+    assert nights_shown(date(2026, 4, 1), store, 9) == [NIGHT + timedelta(days=1), NIGHT + timedelta(days=2)]
 
 
 def test_nights_without_lists_or_events_are_left_out(tmp_path: Path) -> None:
@@ -74,5 +95,5 @@ def test_nights_without_lists_or_events_are_left_out(tmp_path: Path) -> None:
     assert nights_shown(date(2026, 4, 1), store, 1) == [NIGHT + timedelta(days=1)]
     assert nights_shown(NIGHT, store, 9) == [NIGHT]
     found = read_shown([NIGHT - timedelta(days=1), NIGHT, NIGHT + timedelta(days=1)], store)
-    assert found.item.tolist() == ["i0"]
+    assert found.item.texts.tolist() == ["i0"]
     assert not found.is_shown.any()

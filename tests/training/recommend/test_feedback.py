@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.shown import Shown
+from pipelines.core.shown import Names, Shown
 from pipelines.core.storage import Store
 from tests.pipelines.test_report import publish
 from training.recommend.feedback import (
@@ -30,10 +30,10 @@ def lived(n: int, rng: np.random.Generator) -> tuple[Shown, dict[str, float]]:
     slot = np.where(by_lot, rng.integers(1, 9, n), np.where(item == "hidden", 8, 1))
     click = rng.random(n) < np.vectorize(liked.get)(item) * slot**-0.7
     none = np.zeros(n, dtype=bool)
-    text = np.full(n, "")
+    text = Names.of(np.full(n, ""))
     day = np.full(n, np.datetime64("2026-03-10"))
     shown = Shown(
-        day, np.arange(n).astype(str), slot, item, text, text, text, np.ones(n), by_lot, ~none, click,
+        day, Names.of(np.arange(n).astype(str)), slot, Names.of(item), text, text, text, np.ones(n), by_lot, ~none, click,
         click & (rng.random(n) < 0.1), np.zeros(n),
     )  # fmt: skip
     return shown, liked
@@ -43,8 +43,9 @@ def test_weights_take_off_the_favour_of_the_slot() -> None:
     shown, liked = lived(120_000, np.random.default_rng(1))
     found = answers_of(shown)
     clicked = found.label != REFUSED
-    told = {name: np.average(clicked[found.item == name], weights=found.weight[found.item == name]) for name in liked}
-    raw = {name: clicked[found.item == name].mean() for name in liked}
+    items = found.item.texts
+    told = {name: np.average(clicked[items == name], weights=found.weight[items == name]) for name in liked}
+    raw = {name: clicked[items == name].mean() for name in liked}
     assert raw["hidden"] < raw["shown off"]  # what clicks alone would teach
     for name, truth in liked.items():
         assert told[name] == pytest.approx(truth, rel=0.12)
@@ -55,7 +56,7 @@ def test_who_did_not_come_teaches_nothing_and_labels_tell_what_was_bought() -> N
     shown, _ = lived(200, np.random.default_rng(2))
     shown.is_shown[:100] = False
     found = answers_of(shown)
-    assert found.user.tolist() == shown.user[100:].tolist()
+    assert found.user.texts.tolist() == shown.user.texts[100:].tolist()
     expected = np.where(shown.is_bought, BOUGHT, np.where(shown.is_clicked, CLICKED, REFUSED))[100:]
     np.testing.assert_array_equal(found.label, expected)
     np.testing.assert_array_equal(found.is_explore, shown.is_explore[100:])
@@ -66,7 +67,12 @@ def test_answers_become_lists_of_the_customers_of_a_night() -> None:
     user, item = np.array(["b", "a", "b", "c", "a"]), np.array(["i1", "i2", "i3", "i4", "i5"])
     day = np.array(["2026-03-10"] * 4 + ["2026-03-11"], dtype="datetime64[D]")
     answers = Answers(
-        day, user, item, np.array([0, 1, 2, 0, 0]), np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.zeros(5, dtype=bool)
+        day,
+        Names.of(user),
+        Names.of(item),
+        np.array([0, 1, 2, 0, 0]),
+        np.array([1.0, 2.0, 3.0, 4.0, 5.0]),
+        np.zeros(5, dtype=bool),
     )
     assert of_customers(answers, night, ["a", "nobody", "b"]).to_pylist() == [
         {"shown": ["i2"], "answer": [CLICKED], "answer_weight": [2.0]},
@@ -84,6 +90,6 @@ def test_answers_of_the_store_end_with_the_night_asked_for_and_are_empty_before_
         publish(store, "recommendations", eve + timedelta(days=nth), [row])
         seen = {C.USER_KEY: "a", C.EVENT_TYPE: "impression", C.ITEM_ID: f"i{nth}", C.CHANNEL: "recommendation"}
         publish(store, "events", eve + timedelta(days=nth + 1), [seen])
-    assert read_answers(eve + timedelta(days=1), store).item.tolist() == ["i0"]
-    assert read_answers(eve + timedelta(days=5), store).item.tolist() == ["i0", "i1"]
+    assert read_answers(eve + timedelta(days=1), store).item.texts.tolist() == ["i0"]
+    assert read_answers(eve + timedelta(days=5), store).item.texts.tolist() == ["i0", "i1"]
     assert NIGHTS >= 2
