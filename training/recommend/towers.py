@@ -206,11 +206,11 @@ def fit_towers(
     told: Interactions, vectors: np.ndarray, *, work: Path, profile: np.ndarray | None = None, seed: int = 20260301,
     settings: LoopSettings = SETTINGS,
 ) -> Towers:  # fmt: skip
-    """Each event of `told` is to be found from what its customer did before, among the items of its batch.
+    """Each event of `told` is to be found from what its customer did before that day, among the items of its batch.
 
-    vectors: (items, f); profile: (customers, p). The newest tenth of the events that teach chooses when to stop. In-batch negatives with
-    the correction for how often an item is in a batch (Yi et al. 2019, "Sampling-bias-corrected neural modeling").
-    `work`: a folder of this run's own. Raises TrainingError where there are fewer than two events or items.
+    vectors: (items, f); profile: (customers, p). The newest tenth of the events that teach chooses when to stop. In-batch
+    negatives with the correction for how often an item is in a batch (Yi et al. 2019, "Sampling-bias-corrected neural
+    modeling"). `work`: a folder of this run's own. Raises TrainingError for fewer than two events or items.
     """
     newest = _teaching(told)
     if len(newest) < 2 or len(vectors) < 2:
@@ -221,7 +221,7 @@ def fit_towers(
     placed = np.asarray((vectors - centre) @ axes, dtype=np.float32)
     scale = _scale(profile)
     numbers = _scaled(profile, scale, len(told.customers))
-    past = past_of(told, told.customer[newest], told.seconds[newest])
+    past = past_of(told, told.customer[newest], np.floor(told.seconds[newest] / _DAY) * _DAY)
     x = np.hstack([pooled(past, placed), numbers[told.customer[newest]]]).astype(np.float32)
     item = told.item[newest]
     log_share = np.log(np.bincount(item, minlength=len(vectors)) / len(item) + 1e-12).astype(np.float32)
