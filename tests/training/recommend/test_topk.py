@@ -15,7 +15,7 @@ from pipelines.core.errors import TrainingError, WrongUseError
 from pipelines.launch import java_version
 from training.recommend import topk
 from training.recommend.interactions import NO_ITEM
-from training.recommend.topk import Lists, ranked, top_k, top_k_of
+from training.recommend.topk import Index, Lists, ranked, top_k, top_k_of
 
 
 def sorted_lists(scores: np.ndarray, k: int) -> Lists:
@@ -177,12 +177,11 @@ def customers() -> pa.Table:
     return pa.table({"user_key": [f"u{n:02d}" for n in range(23)], "vector": random.integers(-3, 4, (23, 3)).tolist()})
 
 
-ITEMS = np.random.default_rng(9).integers(-3, 4, (31, 3))
+INDEX = Index(np.random.default_rng(9).integers(-3, 4, (31, 3)), allowed=np.arange(31) > 2)
 
 
 def rank(batch: pa.RecordBatch) -> Lists:
-    vectors = np.array(batch.column("vector").to_pylist())
-    return top_k(vectors, ITEMS, 4, allowed=np.arange(31) > 2)
+    return INDEX.top_k(np.array(batch.column("vector").to_pylist()), 4)
 
 
 def rows_of(table: pa.Table) -> list[dict[str, object]]:
