@@ -210,11 +210,12 @@ def test_spark_lists_what_one_machine_lists(monkeypatch: pytest.MonkeyPatch) -> 
     ids = pa.array([f"i{n}" for n in range(31)])
     alone = pa.Table.from_batches(ranked(customers().to_batches(), rank, ids))
     session = (
-        SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").config("spark.driver.memory", "1g")
+        SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.memory", "1g")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "5")
         .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
     )  # fmt: skip
     try:
-        frame = session.createDataFrame(customers()).repartition(3)
+        frame = session.createDataFrame(customers())
         types = "user_key string, slot int, item_id string, score double"
         listed = frame.mapInArrow(lambda batches: ranked(batches, rank, ids), types)
         assert rows_of(listed.toArrow()) == rows_of(alone)
