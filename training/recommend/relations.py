@@ -25,6 +25,7 @@ KINDS: Final = ("substitute", "complement", "related")
 SUBSTITUTE, COMPLEMENT, RELATED = range(len(KINDS))
 _BINS: Final = 40  # of the cosine
 _CHANCE: Final = 200_000  # pairs drawn to learn how often a cosine comes by chance
+_BLOCK: Final = 50_000  # pairs looked at together
 _NEAR: Final = 100  # nearest items by vector that are candidates, beside those that met
 
 
@@ -89,8 +90,8 @@ def lift_by_cosine(met: Meetings, unit: np.ndarray, seed: int) -> tuple[np.ndarr
     if not both.any():
         return np.zeros(1), np.ones(1)
     a, b = np.random.default_rng(seed).choice(len(unit), (2, _CHANCE), p=single / single.sum())
-    drawn = np.sort(np.vecdot(unit[a], unit[b])[a != b])
-    cosine = np.vecdot(unit[above.row[both]], unit[above.col[both]])
+    drawn = np.sort(_cosines(unit, a, b)[a != b])
+    cosine = _cosines(unit, above.row[both], above.col[both])
     edges = np.unique(np.quantile(drawn, 1 - np.geomspace(1, 1e-4, _BINS)[1:]))  # finer where items are alike
     count = np.bincount(np.searchsorted(edges, drawn), minlength=len(edges) + 1)
     seen = np.bincount(np.searchsorted(edges, cosine), above.data[both], len(edges) + 1)
@@ -132,7 +133,7 @@ def related(
         ).tocoo()
         row, column, count = union.row, union.col, union.data
         both = (length[row] > 0) & (length[column] > 0)
-        prior = np.where(both, np.interp(np.vecdot(unit[row], unit[column]), *lift_by_cosine(met, unit, seed)), 1.0)
+        prior = np.where(both, np.interp(_cosines(unit, row, column), *lift_by_cosine(met, unit, seed)), 1.0)
     expected = met.single[row] * met.single[column] / met.total
     with np.errstate(invalid="ignore"):
         lift = (count + weighting.alpha * prior) / (expected + weighting.alpha)
@@ -198,3 +199,12 @@ def relations(lists: Lists, met: Meetings, baskets: Meetings, category: np.ndarr
 def _at(matrix: csr_matrix, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """(n,) cells of a sparse matrix."""
     return np.asarray(matrix[row, column]).ravel() if len(row) else np.zeros(0)
+
+
+def _cosines(unit: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(p,) of pairs of rows, block by block: there are many more pairs than rows."""
+    found = np.empty(len(a))
+    for first in range(0, len(a), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        found[part] = np.vecdot(unit[a[part]], unit[b[part]])
+    return found

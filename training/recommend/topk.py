@@ -18,15 +18,13 @@ from pipelines.core.errors import TrainingError, WrongUseError
 from training.recommend.best import Best
 from training.recommend.interactions import NO_ITEM
 
-Lists = tuple[np.ndarray, np.ndarray]  # places (n, k) int64, NO_ITEM where fewer; scores (n, k) float32, -inf there
-Scores = Callable[
-    [slice], np.ndarray | csr_matrix
-]  # rows -> (rows, m); what a sparse block does not hold is not listed
+# Places (n, k) int64, NO_ITEM where there are fewer; scores (n, k) float32, -inf there.
+Lists = tuple[np.ndarray, np.ndarray]
+# Rows to their scores (rows, m); what a sparse block does not hold is not listed.
+Scores = Callable[[slice], np.ndarray | csr_matrix]
 
 BLOCK_ROWS: Final = 256
-BLOCK_ITEMS: Final = (
-    8_192  # with BLOCK_ROWS 8 MB of scores, in the cache; rows shorter than a buffer of numpy compare slower
-)
+BLOCK_ITEMS: Final = 8_192  # 8 MB of scores, in the cache; numpy compares rows shorter than this, its buffer, slower
 BLOCK_BYTES: Final = 16 << 20  # of whole rows of scores, and of vectors that are looked at again
 SLOT: Final = "slot"  # 1 is the best
 
@@ -43,58 +41,76 @@ def top_k(
     """The k items with the largest inner product for each query; ties: the lower place first.
 
     queries: (n, d), items: (m, d), taken as float32. exclude: (n, m), what it holds is not listed for that row.
-    allowed: (m,) bool, the items that may be listed at all.
+    allowed: (m,) bool, the items that may be listed at all. For many calls with the same items: `Index`.
 
     Products of blocks in float32 leave the few candidates within rounding (d u |q| |i|, Higham 2002, section 3.1) of the
     k-th best; these are scored again in float64. Items come longest first, and a query is done when |q| |i| is below its
     k-th best (Teflioudi and Gemulla 2016, LEMP): less work than the whole product where lengths differ.
     Raises WrongUseError for shapes that do not fit, TrainingError for a number that is NaN, infinite or too large.
     """
-    n, m = len(queries), len(items)
-    _check(n, m, k, exclude, allowed)
-    if queries.ndim != 2 or items.ndim != 2 or queries.shape[1] != items.shape[1]:
-        raise WrongUseError(f"top_k: queries {queries.shape} and items {items.shape} must be (n, d) and (m, d)")
-    length = _lengths(items, "item")
-    order = np.argsort(-length, kind="stable")
-    order = order if allowed is None else order[allowed[order]]
-    vectors, length, size = np.asarray(items[order], np.float32), length[order], min(k, len(order))
-    longest = float(length.max(initial=0))
-    rounding = 1.01 * queries.shape[1] * float(np.finfo(np.float32).eps)  # 2 d u: both of two scores are rounded
-    places, scores = _empty(n, k)
-    blank = np.zeros(n, dtype=bool)
+    return Index(items, allowed).top_k(queries, k, exclude=exclude, threads=threads)
 
-    def work(start: int) -> None:
-        rows = slice(start, min(start + BLOCK_ROWS, n))
-        q = np.ascontiguousarray(queries[rows], np.float32)
-        reach = _lengths(q, "query")
-        if reach.max() * longest > np.finfo(np.float32).max:
+
+class Index:
+    """Items (m, d) made ready for many calls of `top_k`."""
+
+    def __init__(self, items: np.ndarray, allowed: np.ndarray | None = None) -> None:
+        if items.ndim != 2:
+            raise WrongUseError(f"top_k: items have shape {items.shape}, expected (m, d)")
+        _check_allowed(allowed, len(items))
+        length = _lengths(items, "item")
+        order = np.argsort(-length, kind="stable")
+        self._allowed, self._m = allowed, len(items)
+        self._order = order if allowed is None else order[allowed[order]]
+        self._length = length[self._order]
+        self._vectors = np.asarray(items[self._order], np.float32)
+
+    def top_k(self, queries: np.ndarray, k: int, *, exclude: csr_matrix | None = None, threads: int = 1) -> Lists:
+        """See the function `top_k`."""
+        n, m, d = len(queries), self._m, self._vectors.shape[1]
+        if queries.ndim != 2 or queries.shape[1] != d:
+            raise WrongUseError(f"top_k: queries {queries.shape} and items {(m, d)} must be (n, d) and (m, d)")
+        _check(n, m, k, exclude)
+        size = min(k, len(self._order))
+        places, scores = _empty(n, k)
+        blank = np.zeros(n, dtype=bool)
+
+        def work(start: int) -> None:
+            rows = slice(start, min(start + BLOCK_ROWS, n))
+            q = np.ascontiguousarray(queries[rows], np.float32)
+            reach = _lengths(q, "query")
+            blank[rows] = reach == 0
+            near = self._near(q, reach, size, _Hidden(exclude, rows, self._order, m))
+            places[rows, :size], scores[rows, :size] = _exact(q, self._vectors, self._order, near, size)
+
+        if size:
+            _in_threads(work, range(0, n, BLOCK_ROWS), threads)
+        if blank.any():  # every score is 0: nothing to prune by, ties all over
+            shape, seen = (int(blank.sum()), m), None if exclude is None else exclude[blank]
+            zeros = np.broadcast_to(np.zeros(m, np.float32), shape)
+            places[blank], scores[blank] = top_k_of(
+                lambda rows: zeros[rows], shape, k, exclude=seen, allowed=self._allowed
+            )
+        return places, scores
+
+    def _near(self, q: np.ndarray, reach: np.ndarray, k: int, hidden: "_Hidden") -> np.ndarray:
+        """Positions (r, w) in the order of length: the k best by float32, and whatever is within rounding of the k-th."""
+        longest, limits = float(self._length[0]), np.finfo(np.float32)
+        if reach.max() * longest > limits.max:
             raise TrainingError("top_k: inner products beyond what float32 holds: scale the vectors")
-        blank[rows] = reach == 0
-        margin = rounding * reach * longest + queries.shape[1] * float(np.finfo(np.float32).tiny)
-        best = Best(len(q), size, margin.astype(np.float32))
-        hidden = _Hidden(exclude, rows, order, m)
+        rounding = 1.01 * float(limits.eps) * reach * longest + float(limits.tiny)  # 2 u |q| |i|: two scores compare
+        best = Best(len(q), k, (q.shape[1] * rounding).astype(np.float32))
         memory = np.empty(len(q) * BLOCK_ITEMS, np.float32)  # of each block in turn: fresh pages cost time
-        for first in range(0, len(order), BLOCK_ITEMS):
-            alive = np.flatnonzero((reach > 0) & (1.01 * reach * length[first] >= best.floor))
+        for first in range(0, len(self._order), BLOCK_ITEMS):
+            alive = np.flatnonzero((reach > 0) & (1.01 * reach * self._length[first] >= best.floor))
             if not len(alive):
                 break
-            right = vectors[first : first + BLOCK_ITEMS].T
+            right = self._vectors[first : first + BLOCK_ITEMS].T
             out = memory[: len(alive) * right.shape[1]].reshape(len(alive), -1)
             block = np.matmul(q if len(alive) == len(q) else q[alive], right, out=out)
             hidden.hide(block, first, alive)
             best.add(block, first, alive)
-        places[rows, :size], scores[rows, :size] = _exact(q, vectors, order, best.lists()[0], size)
-
-    if size:
-        _in_threads(work, range(0, n, BLOCK_ROWS), threads)
-    if blank.any():  # every score is 0: nothing to prune by, ties all over
-        seen = None if exclude is None else exclude[blank]
-        none = np.zeros((BLOCK_ROWS, m), np.float32)
-        tied = top_k_of(
-            lambda rows: none[: rows.stop - rows.start], (int(blank.sum()), m), k, exclude=seen, allowed=allowed
-        )
-        places[blank], scores[blank] = tied
-    return places, scores
+        return best.lists()[0]
 
 
 def top_k_of(
@@ -111,7 +127,8 @@ def top_k_of(
     Scores are compared as float32; -inf is not listed. With threads > 1, `score` is called from several at once.
     """
     n, m = shape
-    _check(n, m, k, exclude, allowed)
+    _check(n, m, k, exclude)
+    _check_allowed(allowed, m)
     places, scores = _empty(n, k)
     step = min(BLOCK_ROWS, max(1, BLOCK_BYTES // (4 * max(m, 1))))
     order = np.arange(m) if allowed is None else np.flatnonzero(allowed)
@@ -233,11 +250,14 @@ def _empty(n: int, k: int) -> Lists:
     return np.full((n, k), NO_ITEM, dtype=np.int64), np.full((n, k), -np.inf, dtype=np.float32)
 
 
-def _check(n: int, m: int, k: int, exclude: csr_matrix | None, allowed: np.ndarray | None) -> None:
+def _check(n: int, m: int, k: int, exclude: csr_matrix | None) -> None:
     if k < 1:
         raise WrongUseError(f"top_k: k is {k}, expected at least 1")
     if exclude is not None and exclude.shape != (n, m):
         raise WrongUseError(f"top_k: exclude has shape {exclude.shape}, expected {(n, m)}")
+
+
+def _check_allowed(allowed: np.ndarray | None, m: int) -> None:
     if allowed is not None and (allowed.shape != (m,) or allowed.dtype != bool):
         raise WrongUseError(f"top_k: allowed is {allowed.dtype} of shape {allowed.shape}, expected bool of {(m,)}")
 

@@ -15,7 +15,7 @@ from pipelines.core.errors import TrainingError, WrongUseError
 from pipelines.launch import java_version
 from training.recommend import topk
 from training.recommend.interactions import NO_ITEM
-from training.recommend.topk import Lists, ranked, top_k, top_k_of
+from training.recommend.topk import Index, Lists, ranked, top_k, top_k_of
 
 
 def sorted_lists(scores: np.ndarray, k: int) -> Lists:
@@ -177,12 +177,11 @@ def customers() -> pa.Table:
     return pa.table({"user_key": [f"u{n:02d}" for n in range(23)], "vector": random.integers(-3, 4, (23, 3)).tolist()})
 
 
-ITEMS = np.random.default_rng(9).integers(-3, 4, (31, 3))
+INDEX = Index(np.random.default_rng(9).integers(-3, 4, (31, 3)), allowed=np.arange(31) > 2)
 
 
 def rank(batch: pa.RecordBatch) -> Lists:
-    vectors = np.array(batch.column("vector").to_pylist())
-    return top_k(vectors, ITEMS, 4, allowed=np.arange(31) > 2)
+    return INDEX.top_k(np.array(batch.column("vector").to_pylist()), 4)
 
 
 def rows_of(table: pa.Table) -> list[dict[str, object]]:
@@ -211,11 +210,12 @@ def test_spark_lists_what_one_machine_lists(monkeypatch: pytest.MonkeyPatch) -> 
     ids = pa.array([f"i{n}" for n in range(31)])
     alone = pa.Table.from_batches(ranked(customers().to_batches(), rank, ids))
     session = (
-        SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").config("spark.driver.memory", "1g")
+        SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.memory", "1g")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "5")
         .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
     )  # fmt: skip
     try:
-        frame = session.createDataFrame(customers()).repartition(3)
+        frame = session.createDataFrame(customers())
         types = "user_key string, slot int, item_id string, score double"
         listed = frame.mapInArrow(lambda batches: ranked(batches, rank, ids), types)
         assert rows_of(listed.toArrow()) == rows_of(alone)
