@@ -107,7 +107,6 @@ def _causes(sight: Sight, row: np.ndarray, item: np.ndarray, features: np.ndarra
     told = {name: features[:, NAMES.index(name)] for name in NAMES}
     along = sight.carried(row, item)
     names = known.names
-    is_search = np.char.startswith(names, MARK) if len(names) else np.zeros(0, dtype=bool)
     percent = np.round(100 * (1 - np.exp(-np.nan_to_num(told["price_drop"])))).astype(int)
 
     def where(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -115,7 +114,7 @@ def _causes(sight: Sight, row: np.ndarray, item: np.ndarray, features: np.ndarra
         found[mask] = values[mask]
         return found
 
-    others, searches = (_largest(along, which) for which in (~is_search, is_search))
+    others, searches = (_largest(along, which) for which in (~known.is_search, known.is_search))
     searched = np.array([names[at].removeprefix(MARK) if at >= 0 else None for at in searches], dtype=object)
     nothing = np.full(len(row), "", dtype=object)
     is_popular = (known.rate[item] > np.median(known.rate)) & (known.age_nights[item] > 0)
