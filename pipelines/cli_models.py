@@ -38,7 +38,9 @@ def evaluate(
     Console().print(evaluation_table(result))
 
 
-TaskArgument = Annotated[str, typer.Argument(help="Which model: behaviour, effect, policy, pricing or value.")]
+TaskArgument = Annotated[
+    str, typer.Argument(help="Which model: behaviour, effect, policy, pricing, recommender or value.")
+]
 
 
 def train(

@@ -17,6 +17,8 @@ LIMITS: Final = {
     "factor, is in its table plan_reasons.",
     "policy": "What a message does tonight is the effect model's word; learnt is what it leaves behind, from nights whose "
     "strategies were drawn by lot. Purchases scatter so much that a small shop cannot tell two policies apart.",
+    "recommender": "Knows what was touched within the window and how, not what is wanted and was never looked at; judged on "
+    "what customers touched by themselves, which favours what they knew. Its view of items is learnt anew each night.",
     "value": "Extrapolates purchases of the past; sales, seasons and new goods that the past did not have are not in it.",
 }
 

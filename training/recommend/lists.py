@@ -77,7 +77,7 @@ def lists_of(model: RecommenderModel, seen: Histories, keys: Sequence[str], rule
     category = sight.category_of[able.item] if len(sight.category_of) else np.zeros(0, dtype=np.int64)
     chosen, is_over = choose(able.row, category, late, k, rules.settings.max_per_category)
     place = able.place
-    bound |= {BAND: int((late & (place < k)).sum()), DIVERSITY: int((is_over & (place < k)).sum())}
+    bound.update({BAND: int((late & (place < k)).sum()), DIVERSITY: int((is_over & (place < k)).sum())})
     return sight, _with_lots(able, chosen, model, keys, rules, bound)
 
 

@@ -31,6 +31,8 @@ RANGE, LOT = "range", "lot"
 TRIED: Final = 3  # causes per item, then it is RANGE
 _MIN_DROP: Final = 0.03  # of a price, that is worth a word
 _NEW_NIGHTS: Final = 7
+_POPULAR: Final = 0.75  # quantile of rates from which on an item is called popular
+_USUAL: Final = 1.5  # times dearer or cheaper that is still the usual price range
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,6 @@ def _causes(sight: Sight, row: np.ndarray, item: np.ndarray, features: np.ndarra
     told = {name: features[:, NAMES.index(name)] for name in NAMES}
     along = sight.carried(row, item)
     names = known.names
-    is_search = np.char.startswith(names, MARK) if len(names) else np.zeros(0, dtype=bool)
     percent = np.round(100 * (1 - np.exp(-np.nan_to_num(told["price_drop"])))).astype(int)
 
     def where(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -115,16 +116,16 @@ def _causes(sight: Sight, row: np.ndarray, item: np.ndarray, features: np.ndarra
         found[mask] = values[mask]
         return found
 
-    others, searches = (_largest(along, which) for which in (~is_search, is_search))
+    others, searches = (_largest(along, which) for which in (~known.is_search, known.is_search))
     searched = np.array([names[at].removeprefix(MARK) if at >= 0 else None for at in searches], dtype=object)
     nothing = np.full(len(row), "", dtype=object)
-    is_popular = (known.rate[item] > np.median(known.rate)) & (known.age_nights[item] > 0)
+    is_popular = (known.rate[item] >= np.quantile(known.rate, _POPULAR)) & (known.age_nights[item] > 0)
     return {
         AGAIN: where(told["own_count"] > 0, shelf.items[item]),
         ALONG: np.array([names[at] if at >= 0 else None for at in others], dtype=object),
         SEARCHED: searched,
         TASTE: where((told["category_count"] > 0) & (shelf.category[item] != ""), shelf.category[item]),
-        BAND: where(np.isfinite(told["price_away"]), nothing),
+        BAND: where(np.nan_to_num(told["price_away"], nan=np.inf) < np.log(_USUAL), nothing),
         CHEAPER: where(np.nan_to_num(told["price_drop"]) > _MIN_DROP, percent.astype(str)),
         TREND: where(is_popular, nothing),
         FRESH: where(known.age_nights[item] <= _NEW_NIGHTS, nothing) if known.age_nights.max(initial=0) > _NEW_NIGHTS

@@ -8,6 +8,7 @@ A vector is kept under the hash of its text and of the encoder's weights, so a n
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -139,7 +140,7 @@ def _keep(path: Path, made_by: str, vectors: dict[str, np.ndarray], width: int) 
     """Writes them by one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = np.array(list(vectors.values()), dtype=np.float32).reshape(-1, width)
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     save_file({"vectors": rows}, partial, {"made_by": made_by, "keys": json.dumps(list(vectors))})
     partial.replace(path)
 

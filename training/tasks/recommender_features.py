@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from training.recommend.ranker_protocol import places
 from training.tasks.recommender_knowledge import WEIGHTS, Knowledge
-from training.tasks.recommender_sight import MARK, NEVER, Histories, Sums
+from training.tasks.recommender_sight import NEVER, Histories, Sums
 
 # Where candidates come from, and how many of each at most.
 OWN, TOGETHER, CATEGORY, POPULAR, NEW = SOURCES = ("own", "together", "category", "popular", "new")
@@ -148,14 +148,14 @@ class Sight:
 
     def carried(self, row: np.ndarray, item: np.ndarray) -> csr_matrix:
         """(p, t) what each known name adds to how well the item goes with the row's history."""
-        return self.names[row].multiply(self.known.similar.T.tocsr()[item]).tocsr()
+        return self.names[row].multiply(self.known.by_item[item]).tocsr()
 
     def features(self, row: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(p, len(NAMES)) float64 of pairs; NaN where there is nothing to tell."""
         own, category = self.own.at(row, item), self.category_of[item]
         theirs = self.of_category.at(row, category)
         along = self.carried(row, item)
-        is_search = np.char.startswith(self.known.names, MARK) if len(self.known.names) else np.zeros(0, dtype=bool)
+        is_search = self.known.is_search
         searched = np.asarray(along @ is_search.astype(np.float64)).ravel()
         together = np.asarray(along.sum(axis=1)).ravel() - searched
         most = (

@@ -6,6 +6,7 @@ knowledge. Items that nobody has touched yet stand as popular as their category'
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from training.recommend.history import Weights
 from training.recommend.item_knn import ItemKnn
 from training.recommend.popularity import Popularity
 from training.recommend.ranker_protocol import places
-from training.tasks.recommender_sight import Histories
+from training.tasks.recommender_sight import MARK, Histories
 
 WEIGHTS: Final = Weights()
 _NEIGHBOURS: Final = 50
@@ -60,6 +61,16 @@ class Knowledge:
     rate: np.ndarray  # (i,) customers a night, of late, drawn to the category's usual item
     trend: np.ndarray  # (i,) log of the rate of the last nights over that of the last weeks
     age_nights: np.ndarray  # (i,) since the first touch, 0: never touched
+
+    @cached_property
+    def by_item(self) -> csr_matrix:
+        """(i, t) `similar` the other way round."""
+        return self.similar.T.tocsr()
+
+    @cached_property
+    def is_search(self) -> np.ndarray:
+        """(t,) bool: which names are searches."""
+        return np.char.startswith(self.names, MARK) if len(self.names) else np.zeros(0, dtype=bool)
 
     @classmethod
     def fit(cls, seen: Histories, shelf: Shelf | None = None) -> "Knowledge":
