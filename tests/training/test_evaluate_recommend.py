@@ -12,20 +12,19 @@ import pytest
 
 from pipelines.core.errors import NoDataError
 from training.evaluate_recommend import (
+    BEST,
     CHOSEN,
     FILE,
     NIGHTS,
     OURS,
-    ZONE,
-    Day,
     champions,
     judged,
     name_of,
-    read_events,
     run,
 )
 from training.recommend.history import History
 from training.recommend.ranker import Blending
+from training.taobao_days import ZONE, Day, read_events
 from training.taobao_peers import FILES, PEERS, read_peers
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "taobao-userbehavior"
@@ -133,7 +132,7 @@ def test_peers_are_paired_customer_by_customer(result: dict[str, Any]) -> None:
     assert gap["value"] == pytest.approx(result["metrics"][name]["value"] - 1)
     assert gap["high"] < 0
     assert result["best_peers"] == {f"item_any_kept_{what}_at_20": "peer: oracle" for what in ("recall", "ndcg", "hit")}
-    assert result["paired"]["best peer of each column"][name] == gap
+    assert result["paired"][BEST][name] == gap
 
 
 def test_peers_of_other_customers_are_refused(tmp_path: Path) -> None:
