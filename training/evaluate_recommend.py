@@ -7,44 +7,47 @@ Days 1-7 fit and day 8 says which ranker would serve each setting (level, target
 fitted anew on days 1-8 and day 9 judges: the blender, beside the simple rankers, the chosen ones and the peers. Every item
 of the days before is ranked. Truth: the distinct items of the day; those that were never seen before are misses ("full"),
 or not asked for ("warm"). Customers with events on both sides, and with a truth.
+
+"With the crowd" the blender also knows how many of 58,000 other people touched an item in two hours of day 2, the folder's
+other sample. The peers did not have it, so it stands apart.
 """
 
 import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import date, datetime
-from datetime import time as clock
+from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_matrix
 
-from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
 from pipelines.strategy.judgement import Interval, resampled
-from training.evaluate_behaviour import FILE, NIGHTS, ZONE, read_taobao
+from training.evaluate_behaviour import FILE, NIGHTS
 from training.job import run_job
 from training.recommend.als import Als
 from training.recommend.ease import Ease
 from training.recommend.history import History, Weights
-from training.recommend.interactions import BEHAVIOURS, NO_ITEM, Interactions
+from training.recommend.interactions import Interactions
 from training.recommend.item_knn import ItemKnn
 from training.recommend.measures import coverage, hit, ndcg, popularity_lift, recall
 from training.recommend.popularity import Popularity
-from training.recommend.ranker import Blender, Blending, Target
-from training.recommend.ranker_protocol import DAY_S, Ranker, best, places
+from training.recommend.ranker import Blender, Blending, Learnt
+from training.recommend.ranker_examples import Target
+from training.recommend.ranker_protocol import Ranker, best
+from training.taobao_days import CROWD, TARGETS, Day, crowd_of, read_events
 from training.taobao_peers import MEASURES, Key, read_peers
 
 LENGTHS: Final = {"item": 20, "category": 10}
 SEEN: Final = {"item": ("kept", "removed"), "category": ("kept",)}
-TARGETS: Final[tuple[Target, ...]] = ("any", "purchase")
 TRUTHS: Final = ("full", "warm")
 OURS: Final = "blender"
+CROWDED: Final = "blender with the crowd"
+BEST: Final = "best peer of each column"
 CHOSEN: Final = "chosen on day 8"
 DOCS: Final = {
     "recall": "share of what came that stands in the list, mean over customers; higher is better",
@@ -58,79 +61,19 @@ _BLOCK: Final = 200  # customers scored at a time
 _OF_PURCHASES: Final = Weights((1.0, 3.0, 3.0, 1.0), 1.0)
 
 Fit = Callable[[Interactions, float], Ranker]
+Told = dict[str, dict[str, dict[str, float | None]]]  # who -> metric -> interval
 Rows = dict[str, np.ndarray]  # ranker -> (n_customers, len(MEASURES)), NaN for customers without a truth
 
 
-def rankers(target: Target, threads: int, how: Blending) -> dict[str, Fit]:
-    """What is fitted for a target, by name."""
-    return {
-        OURS: partial(Blender.fit, target=target, how=replace(how, threads=threads)),
-        "popularity": Popularity.fit,
-        "recent popularity": partial(Popularity.fit, tau_days=1.0),
-        "history": History.fit,
-        "recent history": partial(History.fit, weights=_OF_PURCHASES),
-        "item-knn": ItemKnn.fit,
-        "ease": partial(Ease.fit, penalty=1.0),
-        "als": Als.fit,
-    }
-
-
-@dataclass(frozen=True)
-class Day:
-    """What was known when a day began, and what came on it."""
-
-    told: Interactions  # of the days before, whose items are all that is ranked
-    at_s: float
-    truth: dict[Target, csr_matrix]  # (n_customers, n_items) 1 where it came
-    misses: dict[Target, np.ndarray]  # (n_customers,) distinct items that came and were not known
-
-    @classmethod
-    def of(cls, events: pa.Table, level: str, night: date) -> "Day":
-        """Raises NoDataError where there is nothing before the day or nothing on it."""
-        at_s = datetime.combine(night, clock.min, ZONE).timestamp()
-        seconds = events[C.OCCURRED_AT].cast(pa.timestamp("s", "UTC")).cast(pa.int64()).to_numpy()
-        order = np.argsort(seconds, kind="stable")
-        column = C.ITEM_ID if level == "item" else C.CATEGORY_ID
-        seconds, who, what, category, kind = (
-            np.array(told)[order]
-            for told in (
-                seconds,
-                *(events[name].to_pylist() for name in (C.USER_KEY, column, C.CATEGORY_ID, C.EVENT_TYPE)),
-            )
-        )
-        before, on = seconds < at_s, (seconds >= at_s) & (seconds < at_s + DAY_S)
-        if not before.any() or not on.any():
-            raise NoDataError(f"{before.sum()} events before {night} and {on.sum()} on it; expected some of both")
-        told = interactions(
-            *(part[before] for part in (who, what, category, kind, seconds)), with_category=level == "item"
-        )
-        truth, misses = {}, {}
-        for target in TARGETS:
-            came = on & ((kind == "purchase") | (target == "any"))
-            pairs = np.unique(np.stack([who[came], what[came]]), axis=1)
-            customer, item = places(told.customers, pairs[0]), places(told.items, pairs[1])
-            known, new = (customer != NO_ITEM) & (item != NO_ITEM), (customer != NO_ITEM) & (item == NO_ITEM)
-            shape = (len(told.customers), len(told.items))
-            truth[target] = csr_matrix((np.ones(known.sum()), (customer[known], item[known])), shape=shape)
-            misses[target] = np.bincount(customer[new], minlength=len(told.customers))
-        return cls(told, at_s, truth, misses)
-
-
-def interactions(
-    who: np.ndarray,
-    what: np.ndarray,
-    category: np.ndarray,
-    kind: np.ndarray,
-    seconds: np.ndarray,
-    *,
-    with_category: bool,
-) -> Interactions:
-    """Of events (n,) in time order."""
-    customers, customer = np.unique(who, return_inverse=True)
-    items, first, item = np.unique(what, return_index=True, return_inverse=True)
-    categories = np.unique(category[first], return_inverse=True)[1] if with_category else None
-    behaviour = np.array([BEHAVIOURS.index(one) for one in kind], dtype=np.int8)
-    return Interactions(customers, items, customer, item, behaviour, seconds.astype(np.float64), categories)
+SIMPLE: Final[dict[str, Fit]] = {
+    "popularity": Popularity.fit,
+    "recent popularity": partial(Popularity.fit, tau_days=1.0),
+    "history": History.fit,
+    "recent history": partial(History.fit, weights=_OF_PURCHASES),
+    "item-knn": ItemKnn.fit,
+    "ease": partial(Ease.fit, penalty=1.0),
+    "als": Als.fit,
+}
 
 
 def judged(day: Day, ranker: Ranker, level: str, target: Target) -> dict[Key, tuple[np.ndarray, dict[str, float]]]:
@@ -158,31 +101,36 @@ def judged(day: Day, ranker: Ranker, level: str, target: Target) -> dict[Key, tu
 
 
 def judge_day(
-    events: pa.Table, night: date, threads: int, how: Blending
+    events: pa.Table, crowd: pa.Table | None, night: date, how: Blending
 ) -> tuple[dict[Key, Rows], dict[Key, dict[str, dict[str, float]]], np.ndarray]:
     """Per setting and ranker: rows of the customers; coverage and lift; and who the customers are."""
     rows: dict[Key, Rows] = {}
     beside: dict[Key, dict[str, dict[str, float]]] = {}
     for level in LENGTHS:
         day = Day.of(events, level, night)
-        fitted: dict[Any, Ranker] = {}
-        for target in TARGETS:
-            for name, fit in rankers(target, threads, how).items():
-                key = (name, target if name == OURS else None)  # the others learn the same for both
-                if key not in fitted:
-                    fitted[key] = fit(day.told, day.at_s)
-                for setting, (told, more) in judged(day, fitted[key], level, target).items():
-                    rows.setdefault(setting, {})[name] = told
-                    beside.setdefault(setting, {})[name] = more
+        fitted: dict[tuple[str, Target], Ranker] = {}
+        crowds = {OURS: None} if crowd is None else {OURS: None, CROWDED: crowd_of(crowd, level, day)}
+        for name, others in crowds.items():
+            # The crowd came on the second day: the night before it would be learnt from what it could not know.
+            own = how if others is None else replace(how, nights=min(how.nights, 5))
+            past = Learnt.of(day.told, day.at_s, own, others)
+            fitted |= {(name, target): Blender.learn(past, target, own) for target in TARGETS}
+        simple = {name: fit(day.told, day.at_s) for name, fit in SIMPLE.items()}
+        fitted |= {(name, target): ranker for name, ranker in simple.items() for target in TARGETS}
+        for (name, target), ranker in fitted.items():
+            for setting, (told, more) in judged(day, ranker, level, target).items():
+                rows.setdefault(setting, {})[name] = told
+                beside.setdefault(setting, {})[name] = more
     return rows, beside, day.told.customers
 
 
 def champions(rows: dict[Key, Rows]) -> dict[Key, str]:
-    """Per setting the ranker with the highest mean NDCG against the full truth, of equal ones the first."""
+    """Per setting the ranker with the highest mean NDCG against the full truth, of equal ones the first; the crowd apart."""
     place = MEASURES.index("ndcg")
     found: dict[Key, str] = {}
     for level, target, seen, truth in rows:
-        means = {who: np.nanmean(told[:, place]) for who, told in rows[level, target, seen, "full"].items()}
+        full = rows[level, target, seen, "full"]
+        means = {who: np.nanmean(told[:, place]) for who, told in full.items() if who != CROWDED}
         found[level, target, seen, truth] = max(means, key=lambda who: means[who])
     return found
 
@@ -191,35 +139,34 @@ def run(data: Path, threads: int, how: Blending | None = None) -> dict[str, Any]
     """The judgement as DESIGN.md shapes it; `chosen`: which ranker serves which setting; `best_peers` per metric."""
     began = time.perf_counter()
     events = read_events(data / FILE)
-    how = how or Blending()
-    chosen = champions(judge_day(events, NIGHTS[-2], threads, how)[0])
-    rows, beside, customers = judge_day(events, NIGHTS[-1], threads, how)
+    how = replace(how or Blending(), threads=threads)
+    crowd = read_events(data / CROWD) if (data / CROWD).is_file() else None
+    chosen = champions(judge_day(events, crowd, NIGHTS[-2], how)[0])
+    rows, beside, customers = judge_day(events, crowd, NIGHTS[-1], how)
     peers = read_peers(data, customers)
-    metrics: dict[str, dict[str, Any]] = {}
-    paired: dict[str, dict[str, Any]] = {}
+    metrics: Told = {}
+    paired: dict[str, Told] = {OURS: {}, CROWDED: {}}
     best_peers: dict[str, str] = {}
     for setting, found in rows.items():
         theirs = {f"peer: {who}": one for who, one in peers.get(setting, {}).items()}
-        told = {**found, CHOSEN: found[chosen[setting]], **theirs}
-        shown, gained = compared(told, setting, customers)
-        for who, values in shown.items():
-            metrics.setdefault(who, {}).update(values)
-        for who, values in gained.items():
-            paired.setdefault(who, {}).update(values)
+        shown, gained = compared({**found, CHOSEN: found[chosen[setting]], **theirs}, setting, customers)
+        _add(metrics, shown)
+        for ours, gains in gained.items():
+            _add(paired[ours], gains)
         for who, more in {**beside[setting], CHOSEN: beside[setting][chosen[setting]]}.items():
             metrics[who] |= {name_of(setting, what): _number(value) for what, value in more.items()}
-        for name in (name_of(setting, measure) for measure in MEASURES):
-            values = {who: shown[who][name]["value"] for who in theirs}
-            if values:
-                best_peers[name] = max(values, key=lambda who: values[who])
+        for name in (name_of(setting, measure) for measure in MEASURES if theirs):
+            best_peers[name] = max(theirs, key=lambda who: shown[who][name]["value"] or 0.0)
     if best_peers:
-        paired["best peer of each column"] = {name: paired[who][name] for name, who in best_peers.items()}
+        for gains in paired.values():
+            gains[BEST] = {name: gains[who][name] for name, who in best_peers.items() if who in gains}
     return {
         "name": "recommend",
         "data": FILE,
         "metrics": metrics.pop(OURS),
         "baselines": metrics,
-        "paired": paired,
+        "paired": paired[OURS],
+        "paired_with_crowd": paired[CROWDED],
         "best_peers": best_peers,
         "chosen": {"_".join(setting): who for setting, who in chosen.items()},
         "docs": {name_of(setting, what): docs for setting in rows for what, docs in DOCS.items()},
@@ -228,10 +175,11 @@ def run(data: Path, threads: int, how: Blending | None = None) -> dict[str, Any]
     }
 
 
-def compared(told: Rows, setting: Key, customers: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Intervals of each ranker's means, and of OURS minus each other one on the same customers.
+def compared(told: Rows, setting: Key, customers: np.ndarray) -> tuple[Told, dict[str, Told]]:
+    """Intervals of each ranker's means, and of OURS and CROWDED minus each other one on the same customers.
 
-    Raises NoDataError where a peer was judged on other customers."""
+    Raises NoDataError where a peer was judged on other customers.
+    """
     there = ~np.isnan(told[OURS][:, 0])
     for who, values in told.items():
         if not (np.isnan(values[:, 0]) == ~there).all():
@@ -245,13 +193,15 @@ def compared(told: Rows, setting: Key, customers: np.ndarray) -> tuple[dict[str,
     }
     names = {"|".join(key): key for key in means}
     drawn = resampled({name: means[key] for name, key in names.items()}, customers[there])
-    shown: dict[str, Any] = {}
-    gained: dict[str, Any] = {}
+    shown: Told = {}
+    gained: dict[str, Told] = {ours: {} for ours in (OURS, CROWDED) if ours in told}
     for name, (who, measure) in names.items():
         metric = name_of(setting, measure)
         shown.setdefault(who, {})[metric] = Interval.of(drawn[name]).as_dict()
-        if who != OURS:
-            gained.setdefault(who, {})[metric] = Interval.of(drawn[f"{OURS}|{measure}"] - drawn[name]).as_dict()
+        for ours in gained:
+            if who != ours:
+                gap = Interval.of(drawn[f"{ours}|{measure}"] - drawn[name])
+                gained[ours].setdefault(who, {})[metric] = gap.as_dict()
     return shown, gained
 
 
@@ -261,18 +211,13 @@ def name_of(setting: Key, what: str) -> str:
     return "_".join([level, target, seen, *(["warm"] if truth == "warm" else []), what, "at", str(LENGTHS[level])])
 
 
-def read_events(path: Path) -> pa.Table:
-    """Raises NoDataError where the file is missing or damaged."""
-    try:
-        return read_taobao(path)
-    except (OSError, EOFError, pa.ArrowInvalid, KeyError) as error:
-        raise NoDataError(
-            f"{path}: {error}; expected the sample of Taobao UserBehavior that SOURCE.md describes"
-        ) from None
-
-
 def _mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(weight @ values / weight.sum(axis=-1))
+
+
+def _add(kept: Told, more: Told) -> None:
+    for who, values in more.items():
+        kept.setdefault(who, {}).update(values)
 
 
 def _number(value: float) -> dict[str, float | None]:

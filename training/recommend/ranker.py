@@ -7,31 +7,23 @@ back to (repeat consumption), the second are found. Each has its own model; both
 the item within a day, so one list holds both. Learnt on several past nights, each as it was known then.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import lightgbm
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from pipelines.core.errors import TrainingError
 from training.boosting import Data, fit_boosted, load_booster, save_booster
-from training.recommend.history import Weights
-from training.recommend.interactions import BEHAVIOURS, NO_CATEGORY, NO_ITEM, Interactions
+from training.recommend.interactions import Interactions
 from training.recommend.popularity import Popularity
-from training.recommend.ranker_features import features
+from training.recommend.ranker_examples import NO_PAIRS, Past, Target, fresh_pairs, matrix, touched_pairs
 from training.recommend.ranker_linear import LogLinear
-from training.recommend.ranker_protocol import DAY_S, best, read_parts, write_parts
+from training.recommend.ranker_protocol import aligned, read_parts, write_parts
 from training.task import Fitting
 
-Target = Literal["any", "purchase"]
 _UNRANKED: Final = -1_000.0  # log-odds of items that no model was asked about
-_BLOCK: Final = 128  # customers whose scores of all items are held at a time
-_AFFINITY: Final = Weights(tau_days=1.0)
-_SHARE: Final = 0.5  # 0: the most popular items of liked categories, 1: their share of the category
-_NO_PAIRS: Final = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 _TREES: Final[dict[str, Any]] = {
     "num_leaves": 8, "learning_rate": 0.05, "min_data_in_leaf": 50, "lambda_l2": 5.0, "max_bin": 63,
     "feature_fraction": 0.3, "bagging_fraction": 0.7, "bagging_freq": 1,
@@ -52,10 +44,31 @@ class Blending:
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What blenders of all targets learn from: made once, used for each."""
+
+    popularity: Popularity
+    crowd: Popularity | None
+    touched: Past
+    fresh: Past
+
+    @classmethod
+    def of(cls, told: Interactions, at_s: float, how: Blending, crowd: Popularity | None = None) -> "Learnt":
+        """Raises TrainingError where there is no past night."""
+        counts = _counts(crowd, told)
+        touched = Past.touched(told, at_s, how.nights, counts)
+        fresh = Past.fresh(told, at_s, how.nights, how.n_fresh, counts)
+        if touched is None or fresh is None:
+            raise TrainingError("no past night to learn from: a blender needs events of at least two days")
+        return cls(Popularity.fit(told, at_s), crowd, touched, fresh)
+
+
+@dataclass(frozen=True)
 class Blender:
     """Log-odds of touched items: the mean of a linear part and boosters; of new items: a linear part."""
 
     popularity: Popularity
+    crowd: Popularity | None  # customers per item among people who are not ranked for, such as anonymous visitors
     touched: LogLinear
     boosters: tuple[lightgbm.Booster, ...]
     fresh: LogLinear | None  # None: no past night showed that new items are found
@@ -63,14 +76,21 @@ class Blender:
     kind: ClassVar[str] = "blender"
 
     @classmethod
-    def fit(cls, told: Interactions, at_s: float, target: Target = "any", how: Blending | None = None) -> "Blender":
-        """Raises TrainingError where the past nights hold no example of what is to be foreseen."""
+    def fit(
+        cls, told: Interactions, at_s: float, target: Target = "any", how: Blending | None = None,
+        crowd: Popularity | None = None,
+    ) -> "Blender":  # fmt: skip
+        """crowd: fitted on events before the first of the past nights, or what they show leaks into what is learnt.
+
+        Raises TrainingError where the past nights hold no example of what is to be foreseen.
+        """
         how = how or Blending()
-        nights = list(_past(told, at_s, how.nights))
-        touched = [_examples(told, then_s, target, touched_pairs(told.before(then_s))) for then_s in nights]
-        if not touched:
-            raise TrainingError("no past night to learn from: a blender needs events of at least two days")
-        x, y = (np.concatenate(parts) for parts in zip(*touched, strict=True))
+        return cls.learn(Learnt.of(told, at_s, how, crowd), target, how)
+
+    @classmethod
+    def learn(cls, past: Learnt, target: Target, how: Blending) -> "Blender":
+        """The same from what was made before, for another target."""
+        x, y = past.touched.x, past.touched.came[target]
         linear = LogLinear.fit(x, y, how.strength, how.seed)
         boosters = tuple(
             fit_boosted(
@@ -79,25 +99,18 @@ class Blender:
             )
             for one in range(how.n_boosters)
         )  # fmt: skip
-        del x, y, touched
-        new = [
-            _examples(told, then_s, target, fresh_pairs(told.before(then_s), then_s, how.n_fresh)) for then_s in nights
-        ]
-        x, y = (np.concatenate(parts) for parts in zip(*new, strict=True))
-        fresh = LogLinear.fit(x, y, how.strength, how.seed) if y.any() else None
-        return cls(Popularity.fit(told, at_s), linear, boosters, fresh, how.n_fresh)
+        found = past.fresh.came[target]
+        fresh = LogLinear.fit(past.fresh.x, found, how.strength, how.seed) if found.any() else None
+        return cls(past.popularity, past.crowd, linear, boosters, fresh, how.n_fresh)
 
     def score(self, told: Interactions, customers: np.ndarray, at_s: float) -> np.ndarray:
-        known = told.before(at_s)
+        known, crowd = told.before(at_s), _counts(self.crowd, told)
         asked, row = np.unique(customers, return_inverse=True)
         scores = np.tile(self.popularity.share(told.items) + _UNRANKED, (len(asked), 1))
-        for pairs, logit in (
-            (touched_pairs(known, asked), self._logit_touched),
-            (fresh_pairs(known, at_s, self.n_fresh, asked) if self.fresh else _NO_PAIRS, self._logit_fresh),
-        ):
+        fresh = fresh_pairs(known, asked, at_s, self.n_fresh, crowd) if self.fresh else NO_PAIRS
+        for pairs, logit in ((touched_pairs(known, asked), self._logit_touched), (fresh, self._logit_fresh)):
             if len(pairs[0]):
-                x = _matrix(features(known, pairs[0], pairs[1], at_s))
-                scores[np.searchsorted(asked, pairs[0]), pairs[1]] = logit(x)
+                scores[np.searchsorted(asked, pairs[0]), pairs[1]] = logit(matrix(known, pairs, at_s, crowd))
         return scores[row]
 
     def _logit_touched(self, x: np.ndarray) -> np.ndarray:
@@ -111,12 +124,13 @@ class Blender:
         return self.fresh.logit(x) if self.fresh else np.zeros(len(x))
 
     def save(self, folder: Path) -> None:
+        parts = {"popularity": self.popularity, "crowd": self.crowd, "touched": self.touched, "fresh": self.fresh}
         arrays = {
-            **self.popularity.arrays(),
-            **{f"touched_{name}": told for name, told in self.touched.arrays().items()},
+            f"{part}_{name}": told
+            for part, model in parts.items()
+            if model is not None
+            for name, told in model.arrays().items()
         }
-        if self.fresh:
-            arrays |= {f"fresh_{name}": told for name, told in self.fresh.arrays().items()}
         write_parts(folder, self.kind, {"n_boosters": len(self.boosters), "n_fresh": self.n_fresh}, arrays)
         for place, booster in enumerate(self.boosters):
             save_booster(booster, folder / f"booster-{place}.txt")
@@ -125,64 +139,20 @@ class Blender:
     def load(cls, folder: Path) -> "Blender":
         told, arrays = read_parts(folder, cls.kind)
         boosters = tuple(load_booster(folder / f"booster-{place}.txt") for place in range(told["n_boosters"]))
-        linear = {
-            part: LogLinear.of(
-                {name.removeprefix(f"{part}_"): arrays[name] for name in arrays if name.startswith(part)}
-            )
-            for part in ("touched", "fresh")
-            if f"{part}_mean" in arrays
-        }
-        return cls(Popularity.of(arrays), linear["touched"], boosters, linear.get("fresh"), told["n_fresh"])
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, values in arrays.items():
+            part, _, rest = name.partition("_")
+            parts.setdefault(part, {})[rest] = values
+        return cls(
+            Popularity.of(parts["popularity"]),
+            Popularity.of(parts["crowd"]) if "crowd" in parts else None,
+            LogLinear.of(parts["touched"]),
+            boosters,
+            LogLinear.of(parts["fresh"]) if "fresh" in parts else None,
+            told["n_fresh"],
+        )
 
 
-def touched_pairs(told: Interactions, customers: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Customers and items (n,) of all pairs among the events of these customers (sorted; None: all), by customer."""
-    who = np.arange(len(told.customers)) if customers is None else customers
-    touched = told.matrix()[who].tocoo()
-    return who[touched.row], touched.col.astype(np.int64)
-
-
-def fresh_pairs(
-    told: Interactions, at_s: float, n: int, customers: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Up to n items for each of these customers (sorted; None: all) that are new to them and most looked at in the
-    categories that they looked at lately."""
-    who = np.arange(len(told.customers)) if customers is None else customers
-    popular = Popularity.fit(told, at_s).customers
-    category = np.where(told.category_of == NO_CATEGORY, told.category_of.max(initial=0) + 1, told.category_of)
-    belongs = csr_matrix((np.ones(len(category)), (np.arange(len(category)), category)))
-    popular_in = popular / np.maximum((belongs.T @ popular)[category], 1) ** _SHARE
-    found = []
-    for start in range(0, len(who), _BLOCK):
-        block = who[start : start + _BLOCK]
-        touched = _AFFINITY.matrix(told, block, at_s)
-        scores = (touched @ belongs).toarray()[:, category] * popular_in
-        lists = best(scores, n, touched)
-        row, place = np.nonzero(np.take_along_axis(scores, np.maximum(lists, 0), axis=1) * (lists != NO_ITEM) > 0)
-        found.append((block[row], lists[row, place]))
-    return tuple(np.concatenate(parts) for parts in zip(_NO_PAIRS, *found, strict=True))  # type: ignore[return-value]
-
-
-def _past(told: Interactions, at_s: float, nights: int) -> Iterator[float]:
-    """Moments of past nights, the oldest first, that have events before them."""
-    for day in range(nights, 0, -1):
-        if (told.seconds < at_s - day * DAY_S).any():
-            yield at_s - day * DAY_S
-
-
-def _examples(
-    told: Interactions, then_s: float, target: Target, pairs: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, f) as known at a past moment, and (n,) bool whether it came within a day."""
-    wanted = (told.seconds >= then_s) & (told.seconds < then_s + DAY_S)
-    if target == "purchase":
-        wanted &= told.behaviour == BEHAVIOURS.index("purchase")
-    width = len(told.items)
-    came = told.customer[wanted] * width + told.item[wanted]
-    who, what = pairs
-    return _matrix(features(told.before(then_s), who, what, then_s)), np.isin(who * width + what, came)
-
-
-def _matrix(found: dict[str, np.ndarray]) -> np.ndarray:
-    """(n, f) float32."""
-    return np.stack(list(found.values()), axis=1).astype(np.float32)
+def _counts(crowd: Popularity | None, told: Interactions) -> np.ndarray | None:
+    """(n_items,) customers of the crowd."""
+    return None if crowd is None else aligned(crowd.customers, crowd.items, told.items)

@@ -46,8 +46,13 @@ class Events:
         return cls(told, age, session, night, look, first[place] > night)
 
 
-def features(told: Interactions, customer: np.ndarray, item: np.ndarray, at_s: float) -> dict[str, np.ndarray]:
-    """Name -> (n,) for n pairs of a customer and an item, as seen at a moment; a customer's pairs stand together."""
+def features(
+    told: Interactions, customer: np.ndarray, item: np.ndarray, at_s: float, crowd: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Name -> (n,) for n pairs of a customer and an item, as seen at a moment; a customer's pairs stand together.
+
+    crowd: (n_items,) how many people touched an item of whom `told` has no events; without it some columns are left out.
+    """
     events = Events.of(told, at_s)
     told, width = events.told, len(told.items)
     category, n_categories = told.category_of, int(told.category_of.max(initial=0)) + 2
@@ -63,6 +68,13 @@ def features(told: Interactions, customer: np.ndarray, item: np.ndarray, at_s: f
     found |= _grain("item", told.item, item, events)
     found |= _grain("category", category[told.item], own_category, events)
     found |= _among(found, customer)
+    found["item_of_category"] = found["item_customers"] / np.maximum(found["category_customers"], 1)
+    if crowd is not None:
+        of_category = np.bincount(category + 1, weights=crowd)[own_category + 1]
+        found["crowd_knows"] = np.minimum(crowd[item], 1)
+        found["crowd_customers"] = crowd[item] + 1
+        found["crowd_of_category"] = of_category + 1
+        found["crowd_share"] = (crowd[item] + 0.1) / (of_category + 1)
     return found
 
 

@@ -131,6 +131,20 @@ def test_a_damaged_or_missing_part_is_refused_in_one_line(kind: str, name: str, 
         load_ranker(tmp_path)
 
 
+def test_a_blender_keeps_its_crowd_and_what_the_crowd_likes_rises_among_new_items(tmp_path: Path) -> None:
+    luck = np.random.default_rng(1)
+    liked = Popularity(SHOP.items, np.where(np.arange(len(SHOP.items)) < 10, 500.0, 0.0))
+    events = [(f"c{n:02}", f"i{luck.integers(30):02}", "view", day + 0.5) for n in range(40) for day in range(1, 5)]
+    events += [(f"c{n:02}", f"i{luck.integers(10):02}", "view", day + 0.1) for n in range(40) for day in range(1, 5)]
+    world = told(events, {f"i{item:02}": 0 for item in range(30)})
+    blender = Blender.fit(world, NOW_S, how=replace(SMALL, n_fresh=30), crowd=liked)
+    blender.save(tmp_path)
+    scores = load_ranker(tmp_path).score(world, np.arange(40), NOW_S)
+    np.testing.assert_array_equal(scores, blender.score(world, np.arange(40), NOW_S))
+    lists = best(scores, 3, world.matrix()[:40])
+    assert (lists < 10).mean() > 0.8, "what is liked by the crowd is what everybody finds here"
+
+
 def test_an_unknown_kind_names_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"kind": "oracle"}')
     with pytest.raises(TrainingError, match="unknown ranker 'oracle', expected one of als, blender"):
