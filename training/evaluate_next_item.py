@@ -11,9 +11,9 @@ test sessions.
 
 import gzip
 import json
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -224,7 +224,8 @@ def _say(what: str) -> None:
 
 
 def _job(spec: dict[str, Any]) -> dict[str, Any]:
-    return run(Path(spec["data"]), replace(Fitting(), threads=int(spec["threads"]), work=Path(spec["work"])))
+    threads = int(spec["threads"]) or os.cpu_count() or 1
+    return run(Path(spec["data"]), Fitting(threads=threads, work=Path(spec["work"])))
 
 
 if __name__ == "__main__":
