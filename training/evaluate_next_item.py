@@ -11,6 +11,7 @@ test sessions.
 
 import gzip
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -81,8 +82,11 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         try:
             session, item[place], seconds = line.split("\t")
             told[place] = int(session), float(seconds)
-        except ValueError:
-            raise NoDataError(f"{path}, line {place + 2}: {line!r}, expected three numbers between tabs") from None
+            is_damaged = not math.isfinite(told[place, 1])
+        except (ValueError, OverflowError):
+            is_damaged = True
+        if is_damaged:
+            raise NoDataError(f"{path}, line {place + 2}: {line!r}, expected three numbers between tabs")
     return told, item
 
 
