@@ -74,7 +74,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         lines = gzip.decompress(path.read_bytes()).decode("utf-8").splitlines()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise NoDataError(f"{path}: {error}; expected clicks of YooChoose as session-rec ships them") from None
+        cause = getattr(error, "strerror", None) or error
+        raise NoDataError(f"{path}: {cause}; expected clicks of YooChoose as session-rec ships them") from None
     if len(lines) < 2 or lines[0] != HEADER:
         raise NoDataError(f"{path}, line 1: {' '.join(lines[:1])!r}, expected the names {HEADER!r} and clicks below")
     told, item = np.zeros((len(lines) - 1, 2)), np.zeros(len(lines) - 1, dtype=np.int64)
