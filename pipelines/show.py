@@ -82,8 +82,11 @@ def evaluation_table(result: dict[str, Any]) -> Table:
     for name in ("metric", "ours", *result["baselines"]):
         table.add_column(name, justify="left" if name == "metric" else "right")
 
-    def cell(value: dict[str, float] | None) -> str:
-        return f"{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})" if value else ""
+    def cell(value: dict[str, float | None] | None) -> str:
+        if not value or value["value"] is None:
+            return ""
+        spread = "" if value["low"] is None else f" ({value['low']:.4f} to {value['high']:.4f})"
+        return f"{value['value']:.4f}{spread}"
 
     for metric, ours in result["metrics"].items():
         theirs = [cell(metrics.get(metric)) for metrics in result["baselines"].values()]

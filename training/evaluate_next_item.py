@@ -11,9 +11,10 @@ test sessions.
 
 import gzip
 import json
+import math
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +74,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         lines = gzip.decompress(path.read_bytes()).decode("utf-8").splitlines()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise NoDataError(f"{path}: {error}; expected clicks of YooChoose as session-rec ships them") from None
+        cause = getattr(error, "strerror", None) or error
+        raise NoDataError(f"{path}: {cause}; expected clicks of YooChoose as session-rec ships them") from None
     if len(lines) < 2 or lines[0] != HEADER:
         raise NoDataError(f"{path}, line 1: {' '.join(lines[:1])!r}, expected the names {HEADER!r} and clicks below")
     told, item = np.zeros((len(lines) - 1, 2)), np.zeros(len(lines) - 1, dtype=np.int64)
@@ -81,8 +83,11 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         try:
             session, item[place], seconds = line.split("\t")
             told[place] = int(session), float(seconds)
-        except ValueError:
-            raise NoDataError(f"{path}, line {place + 2}: {line!r}, expected three numbers between tabs") from None
+            is_damaged = not math.isfinite(told[place, 1])
+        except (ValueError, OverflowError):
+            is_damaged = True
+        if is_damaged:
+            raise NoDataError(f"{path}, line {place + 2}: {line!r}, expected three numbers between tabs")
     return told, item
 
 
@@ -224,7 +229,8 @@ def _say(what: str) -> None:
 
 
 def _job(spec: dict[str, Any]) -> dict[str, Any]:
-    return run(Path(spec["data"]), replace(Fitting(), threads=int(spec["threads"]), work=Path(spec["work"])))
+    threads = int(spec["threads"]) or os.cpu_count() or 1
+    return run(Path(spec["data"]), Fitting(threads=threads, work=Path(spec["work"])))
 
 
 if __name__ == "__main__":

@@ -57,3 +57,9 @@ def test_a_judgement_is_kept_and_shown_with_its_baselines(tmp_path: Path, monkey
     table = evaluation_table(result)
     assert [str(column.header) for column in table.columns] == ["metric", "ours", "mean"]
     assert list(table.columns[2].cells) == ["0.5000 (0.4000 to 0.6000)", "-0.1000 (-0.2000 to 0.0000)"]
+
+
+def test_a_number_without_an_interval_stands_alone() -> None:
+    coverage = {"coverage": {"value": 0.25, "low": None, "high": None}}
+    table = evaluation_table({"name": "a", "data": "b", "metrics": coverage, "baselines": {}, "paired": {}})
+    assert list(table.columns[1].cells) == ["0.2500"]

@@ -120,6 +120,8 @@ def test_a_list_holds_no_item_that_the_row_scores_lowest() -> None:
     [
         (TRAIN, ["1\t5\t1.0", "1\t6"], "line 3.*'1.t6'"),
         (TRAIN, ["1\tshoe\t1.0"], "line 2.*three numbers"),
+        (TRAIN, ["1\t5\tnan"], "line 2"),
+        (TRAIN, ["1\t99999999999999999999\t1.0"], "line 2"),
         (TRAIN, [], "line 1"),
         (TEST, ["7\t99\t1.0"], "item 99"),
     ],

@@ -4,7 +4,8 @@ SASRec (Kang and McAuley 2018) with the loss that matters more than the architec
 they are few, over a sample corrected for how often an item is drawn where they are many (Klenitskiy and Vasilev 2023;
 Bengio and Senecal 2008). An event is the sum of its item, the item's category, the behaviour, the time since the event
 before and its place; the vectors that read items also score them. Items start where co-occurrence puts them: from
-random vectors 70,000 clicks are too few (docs/LOG.md).
+random vectors 70,000 clicks are too few (docs/LOG.md). It does not count what a customer touched before: where most of
+what is touched was touched before, its scores belong beside own history, as in training/recommend/session_blend.py.
 
     model = fit_sequence(Sequences.of(interactions), SequenceSettings(), work)
     histories = Sequences.of(interactions)

@@ -23,7 +23,7 @@ from training.recommend.session_rules import fit_association, fit_sequential, fo
 from training.task import Fitting
 
 CANDIDATES: Final = 40  # items of a list that are put in order; the next one is among them as often as among all 100
-FIRST: Final = ("sequence", "vstan")  # whose joint order names the candidates
+FIRST: Final = ("sequence", "VSTAN")  # whose joint order names the candidates
 ROUNDS: Final = 300
 _TINY: Final = 1e-4  # chance that an item has of which a model says nothing
 _DAMPING: Final = 5.0  # events that a count of what followed is drawn towards 0 by
@@ -131,14 +131,14 @@ class Blend:
 
 def fit_members(told: Sequences, how: SequenceSettings, work: Path) -> Members:
     """Everything that can be learnt from the sessions alone. Raises TrainingError where no event follows another."""
-    neighbours = {"sknn": SKNN, "vsknn": VSKNN, "vstan": VSTAN}
+    neighbours = {"SKNN": SKNN, "V-SKNN": VSKNN, "VSTAN": VSTAN}
     models: dict[str, Scorer] = {
         "sequence": fit_sequence(told, how, work),
         **{name: SessionKnn.fit(told, settings) for name, settings in neighbours.items()},
-        "together": fit_together(told),
-        "following": fit_following(told),
-        "sequential rules": fit_sequential(told),
-        "association rules": fit_association(told),
+        "SLIS": fit_together(told),
+        "SLIT": fit_following(told),
+        "SR": fit_sequential(told),
+        "AR": fit_association(told),
     }
     return Members(models, Facts.of(told))
 
