@@ -10,7 +10,7 @@ them by gradient boosting, fitted on nights after those that the sources learnt 
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,9 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from training.boosting import Data, fit_boosted
 from training.recommend import measures as of_lists
+from training.recommend.feedback import COLUMNS, REFUSED
 from training.recommend.interactions import NO_ITEM
+from training.recommend.off_policy import compare_shown
 from training.recommend.ranker_protocol import places
 from training.task import Examples, Fitting, Measure, settings_of
 from training.tasks.recommender_examples import (
@@ -144,6 +146,13 @@ class RecommenderTask:
     def load(self, folder: Path) -> RecommenderModel:
         return RecommenderModel.load(folder)
 
+    def compare_policies(
+        self, shop: Shop, store: Store, examples: Examples, challenger: Any, champion: Any
+    ) -> dict[str, Any]:
+        """Clicks that both models' lists would have had, by what was shown on these nights; see training/task.py."""
+        lists = (model.predict(examples.rows)[LISTED].combine_chunks() for model in (challenger, champion))
+        return compare_shown(shop, store, examples, *lists)
+
 
 TASK = RecommenderTask()
 
@@ -155,7 +164,8 @@ def _newest(examples: Examples) -> tuple[np.datetime64, Histories]:
 
 
 def _pairs(examples: Examples, nights: np.ndarray, settings: RecommenderSettings, seed: int) -> Data:
-    """Candidates of the nights' customers and whether they were touched; of those that were not, some by lot."""
+    """Candidates of the nights' customers and whether they were touched; of those that were not, some by lot, and what was
+    shown to them with what they made of it."""
     newest, everybody = _newest(examples)
     rng = np.random.default_rng(seed)
     parts = []
@@ -164,12 +174,38 @@ def _pairs(examples: Examples, nights: np.ndarray, settings: RecommenderSettings
         mine = examples.take(came)
         before = everybody.before(_NIGHT_HOURS * float((newest - night) / np.timedelta64(1, "D")))
         sight = Sight(Histories.of(mine.rows), Knowledge.fit(before))
+        shelf = sight.known.shelf.items
         row, item, _ = sight.candidates()
-        touched = _touched(mine.target, sight.known.shelf.items)
-        is_touched = np.asarray(touched[row, item]).ravel() > 0 if len(row) else np.zeros(0, dtype=bool)
-        kept = _some(row, is_touched, settings.negatives, rng)
-        parts.append((sight.features(row[kept], item[kept]), is_touched[kept].astype(np.float64)))
-    return Data(*(np.concatenate([part[at] for part in parts]) for at in (0, 1)))
+        touched = _touched(mine.target, shelf)
+        kept = _some(row, _at(touched, row, item) > 0, settings.negatives, rng)
+        shown_row, shown_item, label, told = _answered(mine.target, shelf)
+        asked = shown_row * len(shelf) + shown_item
+        pairs = np.union1d(row[kept] * len(shelf) + item[kept], asked)
+        row, item = np.divmod(pairs, max(len(shelf), 1))
+        y, weight = (_at(touched, row, item) > 0).astype(np.float64), np.ones(len(pairs))
+        # What was shown weighs as if no slot were favoured; what was looked for by oneself needs no slot.
+        at = np.searchsorted(pairs, asked)
+        by_slot = (label > REFUSED) | (y[at] == 0)
+        y[at[by_slot]], weight[at[by_slot]] = label[by_slot] > REFUSED, told[by_slot]
+        parts.append((sight.features(row, item), y, weight))
+    return Data(*(np.concatenate([part[place] for part in parts]) for place in range(3)))
+
+
+def _answered(target: pa.Table, shelf: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, items, labels and weights of what was shown (training/recommend/feedback.py); nothing where no row tells."""
+    none = np.zeros(0, dtype=np.int64)
+    if not set(COLUMNS) <= set(target.schema.names):
+        return none, none, none, none.astype(np.float64)
+    items, labels, weights = (target[name].combine_chunks() for name in COLUMNS)
+    row = np.repeat(np.arange(len(target)), items.value_lengths().to_numpy())
+    item = places(shelf, items.flatten().to_numpy(zero_copy_only=False).astype(str))
+    known = item >= 0
+    return row[known], item[known], labels.flatten().to_numpy()[known], weights.flatten().to_numpy()[known]
+
+
+def _at(matrix: csr_matrix, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """(p,) cells of a sparse matrix."""
+    return np.asarray(matrix[row, column]).ravel() if len(row) else np.zeros(0)
 
 
 def _touched(target: pa.Table, shelf: np.ndarray) -> csr_matrix:

@@ -18,6 +18,7 @@ from pipelines.core.errors import NoDataError
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
+from training.recommend.feedback import of_customers, read_answers
 from training.recommend.interactions import BEHAVIOURS
 from training.task import Examples
 
@@ -42,6 +43,7 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_customer
     """The examples of `nights`; customers drawn by lot if there are more. Raises NoDataError where nobody came twice."""
     told = [night for night in store.nights("events") if nights and store.kept_from("clean") <= night <= max(nights)]
     asked = sorted(set(told[1:]) & set(nights))
+    answers = read_answers(max(nights, default=date.min), store)  # of those nights and earlier ones only
     parts = []
     for night in asked:
         came = _target(store, night)
@@ -51,6 +53,8 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_customer
         target = pa.table(
             {name: pc.fill_null(came[name].combine_chunks().take(place), []) for name in TARGET.names}, schema=TARGET
         )
+        shown = of_customers(answers, night, known[C.USER_KEY].to_pylist())
+        target = pa.table([*target.columns, *shown.columns], names=[*target.column_names, *shown.column_names])
         parts.append((known, target, np.full(len(known), np.datetime64(night, "D"))))
     if not any(
         len(target) and pc.any(pc.greater(pc.list_value_length(target[ITEMS]), 0)).as_py() for _, target, _ in parts

@@ -1,5 +1,6 @@
 """The recommender: what it is shown of each customer, how its lists are judged, and that its blend finds tastes."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipelines.core.errors import NoDataError
 from tests.training.small_recommender import examples
 from tests.training.small_shop import CUSTOMERS, NIGHT, event, fill, shop, usual
 from training.task import Fitting
-from training.tasks.recommender import TASK
+from training.tasks.recommender import TASK, RecommenderSettings, _pairs
 from training.tasks.recommender_examples import AGE_HOURS, BEHAVIOUR, BOUGHT, ITEMS, SEARCH, TOUCHED, histories
 from training.tasks.recommender_features import SOURCES, Sight
 from training.tasks.recommender_knowledge import Knowledge, Shelf
@@ -34,7 +35,10 @@ def test_a_row_tells_the_newest_events_before_the_night_and_the_target_what_was_
     assert (first[C.USER_KEY], other[C.USER_KEY]) == (CUSTOMERS[0], CUSTOMERS[2])
     assert (first[TOUCHED], first[BEHAVIOUR], first[AGE_HOURS]) == (["green tea", "t1"], [SEARCH, 2], [12.0, 36.0])
     assert other[TOUCHED] == ["l1"]
-    assert found.target.to_pylist() == [{ITEMS: ["t3", "t4"], BOUGHT: ["t3"]}, {ITEMS: [], BOUGHT: []}]
+    assert found.target.select([ITEMS, BOUGHT]).to_pylist() == [
+        {ITEMS: ["t3", "t4"], BOUGHT: ["t3"]},
+        {ITEMS: [], BOUGHT: []},
+    ]
     assert (found.night == np.datetime64(NIGHT)).all()
 
 
@@ -128,3 +132,21 @@ def test_a_model_that_ranks_for_another_shelf_lists_only_what_stands_on_it(tmp_p
     one = Shelf(np.array(["i03"]), np.array(["teas"]), np.array([10.0]))
     lists = model.renewed(Knowledge.fit(Histories.of(valid.rows), one)).predict(valid.rows)[LISTED].to_pylist()
     assert all(found == ["i03"] for found in lists)
+
+
+def test_what_was_shown_is_learnt_from_without_the_favour_of_its_slot_and_own_touches_need_no_slot(
+    tmp_path: Path,
+) -> None:
+    # The customer touches t3 by herself; t1 was refused, t2 clicked, t3 not clicked, x9 is on no shelf.
+    events = [event(0, item, night) for item in ("t1", "t2", "t3") for night in (1, 2)] + [event(0, "t3", 0)]
+    found = TASK.examples(shop(), fill(tmp_path, events), (NIGHT,))
+    shown = {"shown": ["t1", "t2", "t3", "x9"], "answer": [0, 1, 0, 1], "answer_weight": [0.5, 3.0, 0.5, 3.0]}
+    target = found.target.drop_columns(list(shown))
+    for name, told in shown.items():
+        target = target.append_column(name, pa.array([told]))
+    settings, nights = RecommenderSettings(), np.unique(found.night)
+    plain, learnt = (_pairs(one, nights, settings, 1) for one in (found, replace(found, target=target)))
+    assert plain.weight is not None
+    assert learnt.weight is not None
+    assert (plain.y.tolist(), plain.weight.tolist()) == ([0, 0, 1], [1, 1, 1])
+    assert (learnt.y.tolist(), learnt.weight.tolist()) == ([0, 1, 1], [0.5, 3, 1])
