@@ -74,7 +74,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     keys = people[C.USER_KEY].to_pylist()
     seen = _seen(histories(shop, store, night), people[C.USER_KEY])
     goods = goods_of(store, night, seen)
-    model = _model(spec, shop, Knowledge.fit(seen, goods.shelf))
+    model = _model(spec, shop, Knowledge.fit(seen, goods.shelf, goods.title))
     rules = rules_of(shop.recommend, night, goods, seen)
     held_out = is_held_out(keys, shop.recommend.seed, shop.recommend.holdout_percent)
     silent = _took_back(store, night, shop, keys)

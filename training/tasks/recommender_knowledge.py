@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from training.recommend.history import Weights
 from training.recommend.item_knn import ItemKnn
+from training.recommend.newcomers import alike_by_words
 from training.recommend.popularity import Popularity
 from training.recommend.ranker_protocol import places
 from training.tasks.recommender_sight import MARK, Histories
@@ -73,8 +74,9 @@ class Knowledge:
         return np.char.startswith(self.names, MARK) if len(self.names) else np.zeros(0, dtype=bool)
 
     @classmethod
-    def fit(cls, seen: Histories, shelf: Shelf | None = None) -> "Knowledge":
-        """`shelf`: tonight's catalogue; by default what the histories hold."""
+    def fit(cls, seen: Histories, shelf: Shelf | None = None, titles: np.ndarray | None = None) -> "Knowledge":
+        """`shelf`: tonight's catalogue, by default what the histories hold; `titles` (i,) of its items, by whose words
+        those that nobody has touched go with others."""
         shelf = Shelf.of(seen) if shelf is None else shelf
         seen = _without_rare_searches(seen)
         told = seen.told
@@ -88,6 +90,13 @@ class Knowledge:
         first = np.zeros(len(told.items))
         np.maximum.at(first, told.item, seen.age_hours)
         age = _on_shelf(np.ceil(first / _HOURS), place, len(shelf))
+        if titles is not None:
+            level = float(similar.data.mean()) if similar.nnz else 1.0
+            texts = [
+                str(titles[at]) if at >= 0 else name.removeprefix(MARK)
+                for at, name in zip(place, told.items, strict=True)
+            ]
+            similar = (similar + alike_by_words(texts, titles.tolist(), np.flatnonzero(age == 0), level)).tocsr()
         slow, fast = (
             _rates(_on_shelf(Popularity.fit(told, 0.0, tau).customers, place, len(shelf)), age, tau, shelf.category)
             for tau in (_TAU_DAYS, _RECENT_DAYS)

@@ -126,6 +126,22 @@ def test_knowledge_knows_what_goes_together_and_searches_that_lead_there(tmp_pat
     assert set(np.flatnonzero(similar[names.index("\x1flamp")])) == {items.index("l1"), items.index("l2")}
 
 
+def test_words_of_its_title_say_what_a_new_item_goes_with_and_searches_find_it(tmp_path: Path) -> None:
+    """t9 is called like t1, which customer 1 looked at; customers 4 to 6 searched for its words."""
+    events = [event(1, "t1", 1), event(2, "l1", 1)]
+    events += [event(at, None, 1, "search", **{C.QUERY: "jasmine pearls"}) for at in (4, 5, 6)]
+    seen = Histories.of(histories(shop(), fill(tmp_path, events), NIGHT))
+    shelf = Shelf(np.array(["l1", "t1", "t9"]), np.array(["lamps", "teas", "teas"]), np.full(3, 10.0))
+    titles = np.array(["Desk lamp of brass", "Green tea, jasmine pearls, tin", "Green tea, jasmine pearls, 100 g"])
+    sight = Sight(seen, Knowledge.fit(seen, shelf, titles))
+    row, item, rank = sight.candidates()
+    together = rank[:, SOURCES.index("together")] > 0
+    assert row[together & (item == 2)].tolist() == [0, 2, 3, 4]  # of the five who were seen
+    carried = sight.carried(np.array([0]), np.array([2]))
+    assert sight.known.names[carried.indices].tolist() == ["t1"]
+    assert sight.known.rate[2] > 0
+
+
 def test_a_model_that_ranks_for_another_shelf_lists_only_what_stands_on_it(tmp_path: Path) -> None:
     train, valid = examples()
     model = TASK.baseline(train, Fitting())
