@@ -7,7 +7,7 @@ back to (repeat consumption), the second are found. Each has its own model; both
 the item within a day, so one list holds both. Learnt on several past nights, each as it was known then.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -71,7 +71,7 @@ class Blender:
     crowd: Popularity | None  # customers per item among people who are not ranked for, such as anonymous visitors
     touched: LogLinear
     boosters: tuple[lightgbm.Booster, ...]
-    fresh: LogLinear | None  # None: no past night showed that new items are found
+    fresh: LogLinear | None  # None: on no past night was a new item found
     n_fresh: int
     kind: ClassVar[str] = "blender"
 
@@ -99,9 +99,7 @@ class Blender:
             )
             for one in range(how.n_boosters)
         )  # fmt: skip
-        found = past.fresh.came[target]
-        fresh = LogLinear.fit(past.fresh.x, found, how.strength, how.seed) if found.any() else None
-        return cls(past.popularity, past.crowd, linear, boosters, fresh, how.n_fresh)
+        return cls(past.popularity, past.crowd, linear, boosters, _fresh(past.fresh, target, how), how.n_fresh)
 
     def score(self, told: Interactions, customers: np.ndarray, at_s: float) -> np.ndarray:
         known, crowd = told.before(at_s), _counts(self.crowd, told)
@@ -151,6 +149,17 @@ class Blender:
             LogLinear.of(parts["fresh"]) if "fresh" in parts else None,
             told["n_fresh"],
         )
+
+
+def _fresh(past: Past, target: Target, how: Blending) -> LogLinear | None:
+    """Learnt from touches of any kind: new items are bought so seldom that a fit on purchases alone is sure of what it
+    cannot know, and would push out of a list what the customer came back to. Purchases are their share of these."""
+    found = past.came["any"]
+    if not found.any() or found.all():
+        return None
+    fresh = LogLinear.fit(past.x, found, how.strength, how.seed)
+    share = (past.came[target].sum() + 0.5) / (found.sum() + 0.5)
+    return replace(fresh, intercept=fresh.intercept + float(np.log(share)))
 
 
 def _counts(crowd: Popularity | None, told: Interactions) -> np.ndarray | None:
