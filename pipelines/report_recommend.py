@@ -14,6 +14,7 @@ from pipelines.report_read import rows_by
 from pipelines.report_reasons import MIN_SAID
 
 SHOWN_ITEMS: Final = 8
+SHOWN_BUNDLES: Final = 5
 SOURCES: Final = {
     "own": "what the customer touched before",
     "together": "what goes together with it, and with searches",
@@ -68,6 +69,7 @@ def recommended(night: date, shop: Shop, store: Store) -> dict[str, Any] | None:
         "by_reason": reasons,
         "filters": [{"filter": FILTERS[row["name"]], "rows": row["count"]} for row in _counted(told["filters"])],
         "shown": _most_shown(night, store, table),
+        "bundles": _bundles(night, store),
     }
 
 
@@ -91,8 +93,7 @@ def _most_shown(night: date, store: Store, table: Any) -> list[dict[str, Any]]:
     rows = rows_by(table, [C.ITEM_ID], (C.USER_KEY, "count_distinct"), (C.SLOT, "mean"))
     count = f"{C.USER_KEY}_count_distinct"
     rows = sorted(rows, key=lambda row: (-row[count], row[C.ITEM_ID]))[:SHOWN_ITEMS]
-    catalog = read(store, "catalog", [night], C.ITEM_ID, C.TITLE)
-    titles = dict(zip(*(catalog[name].to_pylist() for name in (C.ITEM_ID, C.TITLE)), strict=True)) if catalog else {}
+    titles = _titles(night, store)
     return [
         {
             "item": row[C.ITEM_ID],
@@ -102,3 +103,36 @@ def _most_shown(night: date, store: Store, table: Any) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _bundles(night: date, store: Store) -> list[dict[str, Any]]:
+    """The pairs that promise most, with their titles."""
+    names = (
+        C.RANK,
+        C.ITEM_A,
+        C.ITEM_B,
+        C.BUNDLE_CENTS,
+        C.PRICE_CENTS,
+        C.MARGIN_PERCENT,
+        C.PROFIT_PER_1000_SESSIONS_CENTS,
+    )
+    table = read(store, "bundles", [night], *names, C.WHY)
+    if table is None:
+        return []
+    titles = _titles(night, store)
+    return [
+        {
+            "titles": [titles.get(row[name]) or row[name] for name in (C.ITEM_A, C.ITEM_B)],
+            "cents": row[C.BUNDLE_CENTS],
+            "alone_cents": row[C.PRICE_CENTS],
+            "margin_percent": round(row[C.MARGIN_PERCENT], 2),
+            "profit_cents": round(row[C.PROFIT_PER_1000_SESSIONS_CENTS], 2),
+            "why": row[C.WHY],
+        }
+        for row in table.sort_by(C.RANK).slice(0, SHOWN_BUNDLES).to_pylist()
+    ]
+
+
+def _titles(night: date, store: Store) -> dict[str, str]:
+    catalog = read(store, "catalog", [night], C.ITEM_ID, C.TITLE)
+    return dict(zip(*(catalog[name].to_pylist() for name in (C.ITEM_ID, C.TITLE)), strict=True)) if catalog else {}

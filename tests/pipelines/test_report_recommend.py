@@ -39,6 +39,9 @@ def filled(root: Path) -> Store:
         ]
     publish(store, "recommendations", NIGHT, rows, COUNTS)
     publish(store, "catalog", NIGHT, [{C.ITEM_ID: "a", C.TITLE: "A kettle"}])
+    offer = {C.PRICE_CENTS: 2000, C.BUNDLE_CENTS: 1900, C.MARGIN_PERCENT: 63.2, C.PROFIT_PER_1000_SESSIONS_CENTS: 450.0}
+    pairs = [{C.RANK: n, C.ITEM_A: "a", C.ITEM_B: f"b{n}", C.WHY: f"{n} sessions", **offer} for n in range(1, 8)]
+    publish(store, "bundles", NIGHT, pairs)
     return store
 
 
@@ -52,7 +55,9 @@ def test_the_section_tells_sources_reasons_filters_and_coverage(tmp_path: Path) 
         ("popular now", 12), ("an earlier item", 9), ("own history", 3),
     ]  # fmt: skip
     assert sorted((row["title"], row["customers"]) for row in found["shown"]) == sorted([(EVIL, 12), ("A kettle", 12)])
+    assert [row["titles"] for row in found["bundles"]] == [["A kettle", f"b{n}"] for n in range(1, 6)]
     text = page(numbers)
+    assert "A kettle + b1" in text
     assert 'id="recommended"' in text
     assert EVIL not in text
     assert "12 of 15 customers have a list of up to 2 items; 2 are held out" in " ".join(text.split())

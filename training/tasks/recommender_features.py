@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from pipelines.core.recommending import AGAIN
 from training.recommend.ranker_protocol import places
 from training.tasks.recommender_knowledge import WEIGHTS, Knowledge
 from training.tasks.recommender_sight import NEVER, Histories, Sums
@@ -22,8 +23,8 @@ _WIDTHS: Final = {OWN: 60, TOGETHER: 60, CATEGORY: 40, NEW: 6}
 N_POPULAR: Final = 30
 _OF_CATEGORY: Final = 20  # most popular items of each category
 # What a feature's contribution is said to come from; the rest is no cause that could be named.
-AGAIN, ALONG, SEARCHED, TASTE, BAND, CHEAPER, TREND, FRESH, REST = (
-    "again", "together", "search", "category", "price_band", "price_drop", "popular", "new", "rest",
+ALONG, SEARCHED, TASTE, BAND, CHEAPER, TREND, FRESH, REST = (
+    "together", "search", "category", "price_band", "price_drop", "popular", "new", "rest",
 )  # fmt: skip
 FEATURES: Final[Mapping[str, str]] = {
     "own_weight": AGAIN, "own_share": AGAIN, "own_count": AGAIN, "own_hours": AGAIN, "cart_hours": AGAIN,
