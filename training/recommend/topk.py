@@ -26,7 +26,6 @@ Scores = Callable[[slice], np.ndarray | csr_matrix]
 BLOCK_ROWS: Final = 256
 BLOCK_ITEMS: Final = 8_192  # 8 MB of scores, in the cache; numpy compares rows shorter than this, its buffer, slower
 BLOCK_BYTES: Final = 16 << 20  # of whole rows of scores, and of vectors that are looked at again
-SLOT: Final = "slot"  # 1 is the best
 
 
 def top_k(
@@ -166,7 +165,7 @@ def ranked(
         row, slot = np.nonzero(places != NO_ITEM)
         columns = {
             C.USER_KEY: batch.column(C.USER_KEY).take(pa.array(row)),
-            SLOT: pa.array(slot + 1, pa.int32()),
+            C.SLOT: pa.array(slot + 1, pa.int32()),
             C.ITEM_ID: items.take(pa.array(places[row, slot])),
             C.SCORE: pa.array(scores[row, slot], pa.float64()),
         }
