@@ -32,7 +32,7 @@ REASONS: Final = {
     "price_drop": "a lower price",
     "popular": "popular now",
     "new": "new in the shop",
-    "lot": "a lot",
+    "lot": "drawn by lot",
     "range": "nothing in particular",
 }
 FILTERS: Final = {
