@@ -60,6 +60,8 @@ GOOD: dict[str, Any] = {
     C.GUARDRAIL: lambda i: ("none", "margin_floor", "step", "parity")[i % 4],
     C.REASON_CODE: lambda i: "lot",
     C.SLOT: lambda i: i + 1,
+    C.RELATION: lambda i: ("substitute", "complement", "related")[i % 3],
+    C.LIFT_LOW: lambda i: 1.5,
     C.SOURCE: lambda i: ("own", "together", "lot")[i % 3],
     C.RUNNER_UP_SOURCE: lambda i: "popular",
     C.METHOD: lambda i: ("seasonal_naive", "mean", "smoothing")[i % 3],
@@ -79,6 +81,8 @@ def good_rows(table: Table) -> dict[str, list[Any]]:
     rows = {name: [GOOD.get(name, fallback[kind])(i) for i in range(N)] for name, kind in table.columns.items()}
     if table.name == "campaign_plan":  # nothing is sent, so it is about nothing
         rows[C.ITEM_ID] = [None if sent == "none" else "item 7" for sent in rows[C.STRATEGY_ID]]
+    if table.name in ("bundles", "item_relations"):
+        rows[C.RANK] = list(range(1, N + 1))
     return rows
 
 

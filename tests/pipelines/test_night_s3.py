@@ -12,6 +12,7 @@ from pipelines.core.shop import S3, Shop, Simulator
 from pipelines.simulator.simulate import simulate
 
 BUCKET = "shop"
+FILES = ("email.csv", "push.csv", "sms.csv", "recommendations.csv", "segment_recommendations.csv", "manifest.json")
 LAST = date(2026, 3, 2)
 
 
@@ -40,7 +41,7 @@ def test_a_night_lands_from_s3_and_its_plan_arrives_on_s3_with_the_manifest(endp
     assert summary["lines_read"] == summary["clean"] + summary["duplicate"] + summary["quarantined"] > 0
     sent = {item["Key"] for item in client.list_objects_v2(Bucket=BUCKET, Prefix="out/")["Contents"]}
     folder = f"out/demo/{LAST}"
-    assert sent == {f"{folder}/{name}" for name in ("email.csv", "push.csv", "sms.csv", "manifest.json")}
+    assert sent == {f"{folder}/{name}" for name in FILES}
     told = json.loads(client.get_object(Bucket=BUCKET, Key=f"{folder}/manifest.json")["Body"].read())
     assert sum(file["rows"] for file in told["files"].values()) == summary["plan"]["rows"]
 

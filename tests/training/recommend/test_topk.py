@@ -1,11 +1,14 @@
 """Exact top-k against sorting everything: ties, hidden items, wrong numbers; and the same lists from every engine."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +16,8 @@ from scipy.sparse import csr_matrix
 
 from pipelines.core.errors import TrainingError, WrongUseError
 from pipelines.launch import java_version
+from tests.conftest import PROJECT
+from tests.training.recommend.spark_lists import IDS, customers, rank
 from training.recommend import topk
 from training.recommend.interactions import NO_ITEM
 from training.recommend.topk import Index, Lists, ranked, top_k, top_k_of
@@ -172,25 +177,12 @@ def test_what_is_no_number_or_does_not_fit_is_refused() -> None:
         top_k_of(lambda rows: good, (5, 2), 1)
 
 
-def customers() -> pa.Table:
-    random = np.random.default_rng(8)
-    return pa.table({"user_key": [f"u{n:02d}" for n in range(23)], "vector": random.integers(-3, 4, (23, 3)).tolist()})
-
-
-INDEX = Index(np.random.default_rng(9).integers(-3, 4, (31, 3)), allowed=np.arange(31) > 2)
-
-
-def rank(batch: pa.RecordBatch) -> Lists:
-    return INDEX.top_k(np.array(batch.column("vector").to_pylist()), 4)
-
-
 def rows_of(table: pa.Table) -> list[dict[str, object]]:
     return sorted(table.to_pylist(), key=lambda row: (row["user_key"], row["slot"]))
 
 
 def test_lists_become_rows_in_the_order_of_customers_and_slots() -> None:
-    ids = pa.array([f"i{n}" for n in range(31)])
-    table = pa.Table.from_batches(ranked(customers().to_batches(5), rank, ids))
+    table = pa.Table.from_batches(ranked(customers().to_batches(5), rank, IDS))
     assert table["user_key"].to_pylist() == [f"u{n:02d}" for n in range(23) for _ in range(4)]
     assert table["slot"].to_pylist() == [1, 2, 3, 4] * 23
     places, scores = rank(customers().to_batches()[0])
@@ -200,24 +192,14 @@ def test_lists_become_rows_in_the_order_of_customers_and_slots() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(java_version() is None, reason="Spark needs Java: make java")
-def test_spark_lists_what_one_machine_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pyspark import cloudpickle
-    from pyspark.sql import SparkSession
-
-    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # its workers import the package from here
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ids = pa.array([f"i{n}" for n in range(31)])
-    alone = pa.Table.from_batches(ranked(customers().to_batches(), rank, ids))
-    session = (
-        SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.memory", "1g")
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "5")
-        .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
+def test_spark_lists_what_one_machine_lists(tmp_path: Path) -> None:
+    """In a process of its own: a session that ends would end the one that other tests share."""
+    told = {"PYSPARK_PYTHON": sys.executable, "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])}
+    script = str(PROJECT / "tests" / "training" / "recommend" / "spark_lists.py")
+    done = subprocess.run(
+        [sys.executable, script, str(tmp_path / "lists.parquet")],
+        env=os.environ | told, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    try:
-        frame = session.createDataFrame(customers())
-        types = "user_key string, slot int, item_id string, score double"
-        listed = frame.mapInArrow(lambda batches: ranked(batches, rank, ids), types)
-        assert rows_of(listed.toArrow()) == rows_of(alone)
-    finally:
-        session.stop()
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone = pa.Table.from_batches(ranked(customers().to_batches(), rank, IDS))
+    assert rows_of(pq.read_table(tmp_path / "lists.parquet")) == rows_of(alone)
