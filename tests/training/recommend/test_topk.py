@@ -20,7 +20,7 @@ from tests.conftest import PROJECT
 from tests.training.recommend.spark_lists import IDS, customers, rank
 from training.recommend import topk
 from training.recommend.interactions import NO_ITEM
-from training.recommend.topk import Index, Lists, ranked, top_k, top_k_of
+from training.recommend.topk import Lists, ranked, top_k, top_k_of
 
 
 def sorted_lists(scores: np.ndarray, k: int) -> Lists:
