@@ -84,9 +84,8 @@ def promote(task: str, night: date, context: Context, version: str | None = None
     failed = [finding for finding in findings if not finding.passed]
     is_waiting = [finding.check for finding in failed] == [WAITING]
     verdict = WAITING if is_waiting else KEPT if failed else PROMOTED
-    if (
-        found.get("off_policy", {}).get("rows") and "unit" not in found["off_policy"]
-    ):  # of profit, as the report tells it
+    # The report tells of profit; what is measured in another unit has no place there.
+    if found.get("off_policy", {}).get("rows") and "unit" not in found["off_policy"]:
         judged = challenger.judged_nights
         told = {"night": night.isoformat(), "first": min(judged).isoformat(), "last": max(judged).isoformat()}
         versions = {"challenger": str(challenger), "champion": str(champion)}

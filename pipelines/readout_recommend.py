@@ -36,9 +36,9 @@ class Pages:
     def __init__(self, shop: Shop, store: Store, keys: "pa.Array", anomalies: Anomalies) -> None:
         self.store, self.keys, self.anomalies = store, keys, anomalies
         rules = shop.recommend
-        self.held = is_held_out(keys.to_pylist(), rules.seed, rules.holdout_percent) if rules else None
-        if rules and not rules.holdout_percent > 0:
-            self.held = None  # nobody to compare with
+        self.held = None  # nobody to compare with
+        if rules and rules.holdout_percent > 0:
+            self.held = is_held_out(keys.to_pylist(), rules.seed, rules.holdout_percent)
 
     def night(self, night: date, plan: Planned, values: np.ndarray) -> np.ndarray | None:
         """(n,) bool: held out, of a night for which lists were made, else None; fills VISITED and CLICKS of `values`."""
