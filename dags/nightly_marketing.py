@@ -1,5 +1,5 @@
-"""Tomorrow's marketing plan of one shop, every night: land, clean, features, market, recommend, score, plan, publish,
-report; then removes what the shop keeps no longer (`retain`).
+"""Tomorrow's marketing plan of one shop, every night: land, clean, features, listen, market, recommend, score, plan,
+publish, report; then removes what the shop keeps no longer (`retain`).
 
 Runs at 02:00 of the shop's time zone for the day that ended at midnight. Any past night can be run again, in any order:
 *Trigger, Backfill* for many, *Clear* on a run for one. A night that is run again makes the same bytes, or marks the
@@ -52,6 +52,10 @@ def nightly_marketing(shop: Shop) -> DAG:
             return work.run_stage("features", shop.shop)
 
         @task
+        def listen() -> dict:
+            return work.run_stage("listen", shop.shop)
+
+        @task
         def market() -> dict:
             return work.run_stage("market", shop.shop)
 
@@ -83,7 +87,9 @@ def nightly_marketing(shop: Shop) -> DAG:
         def watch_drift() -> dict:
             return work.watch_drift(shop.shop)
 
-        stages = (land(), clean(), features(), market(), recommend(), score(), plan(), publish(), report(), retain())
+        stages = (
+            land(), clean(), features(), listen(), market(), recommend(), score(), plan(), publish(), report(), retain()
+        )  # fmt: skip
         chain(*stages, watch_drift())
 
     return night()

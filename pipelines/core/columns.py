@@ -152,6 +152,24 @@ class Columns:
     WHY_EN: Final = "why_en"
     WHY_ZH: Final = "why_zh"
     IS_EXPLORE: Final = "is_explore"
+    # reviews and products read
+    ASPECT: Final = "aspect"
+    OPINION: Final = "opinion"  # -1 blames, 0 neither, 1 praises
+    SHARE: Final = "share"
+    FIRST_CHARACTER: Final = "first_character"  # of a text, from 0
+    END_CHARACTER: Final = "end_character"  # the first that belongs to it no more
+    FIRST_NIGHT: Final = "first_night"
+    N_REVIEWS: Final = "n_reviews"
+    N_NEGATIVE: Final = "n_negative"
+    N_EXPECTED: Final = "n_expected"
+    ITEM_IDS: Final = "item_ids"
+    SCOPE: Final = "scope"
+    SIDE: Final = "side"
+    SENTENCE: Final = "sentence"
+    N_SAID: Final = "n_said"
+    ATTRIBUTE: Final = "attribute"
+    VALUE: Final = "value"
+    CONFIDENCE: Final = "confidence"
     # market
     HORIZON_NIGHTS: Final = "horizon_nights"
     FORECAST: Final = "forecast"

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pipelines.core.experiments import Experiment, Readout
 from pipelines.core.fairness import FairnessGate
 from pipelines.core.limits import FairShare, Minimum, Pacing, Repeat, Uncertainty
+from pipelines.core.listening import Listen
 from pipelines.core.pricing import Pricing
 from pipelines.core.recommending import Recommend
 from pipelines.core.settings import Name, Settings
@@ -331,6 +332,7 @@ class Shop(Settings):
     fairness_gate: FairnessGate = FairnessGate()
     pricing: Pricing | None = Field(None, description="given, with task pricing: prices are suggested each night")
     recommend: Recommend | None = Field(None, description="given: items are recommended to each customer, each night")
+    listen: Listen | None = Field(None, description="given: reviews are read each night")
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 
@@ -353,6 +355,7 @@ class Shop(Settings):
                 ("clean_nights", repeat.nights + late + 1, f"strategy.repeats: the same {repeat.same}")
                 for repeat in self.strategy.repeats
             ),
+            *([("clean_nights", self.listen.window_nights + late, "listen.window_nights")] if self.listen else []),
             *([("decisions_nights", pacing.nights + late, "strategy.pacing")] if pacing else []),
             ("features_nights", again + 1, "nights that late events or models reach"),
             ("decisions_nights", again + 1, "nights that late events or models reach"),

@@ -347,6 +347,79 @@ _ALL = [
         sort_by=(C.USER_KEY,),
     ),
     Table(
+        name="review_opinions",
+        layer="features",
+        grain="one row per review that arrived for the night and aspect that it tells of, with where it says so",
+        columns={
+            C.REVIEW_ID: STRING,
+            C.USER_KEY: STRING,
+            C.ITEM_ID: STRING,
+            C.ASPECT: STRING,
+            C.OPINION: BIGINT,
+            C.SCORE: DOUBLE,  # mean over the clauses about it; below 0 blames
+            C.SHARE: DOUBLE,  # of the review's clauses that are about it
+            C.FIRST_CHARACTER: BIGINT,  # of the clause that says it most
+            C.END_CHARACTER: BIGINT,
+            C.LANGUAGE: STRING,
+        },
+        sort_by=(C.REVIEW_ID, C.ASPECT),
+        owner="data-science",
+    ),
+    Table(
+        name="opinion_alerts",
+        layer="decisions",
+        grain="one row per topic that reviews blame more than chance explains at the end of the night",
+        columns={
+            C.ASPECT: STRING,
+            C.FIRST_NIGHT: STRING,
+            C.N_NEGATIVE: BIGINT,  # reviews that blame it from then on
+            C.N_EXPECTED: DOUBLE,
+            C.N_REVIEWS: BIGINT,  # from then on, of all topics
+            C.P_VALUE: DOUBLE,  # that as many would by chance, of this topic alone
+            C.ITEM_IDS: STRING,  # those blamed most, ";" between them
+            C.WHY: STRING,
+        },
+        sort_by=(C.ASPECT,),
+        owner="marketing",
+    ),
+    Table(
+        name="review_summaries",
+        layer="decisions",
+        grain="one row per sentence that stands for others: of an item's reviews in one language (scope item), for or "
+        "against it, or of those that an alert counts (scope alert). It belongs to who wrote it",
+        columns={
+            C.SCOPE: STRING,
+            C.ITEM_ID: STRING,
+            C.LANGUAGE: STRING,
+            C.SIDE: STRING,  # pro, con
+            C.RANK: BIGINT,
+            C.ASPECT: STRING,
+            C.SENTENCE: STRING,  # addresses, numbers and the like are masked
+            C.N_SAID: BIGINT,  # reviews that say the same of this aspect, this one included
+            C.N_REVIEWS: BIGINT,  # of the item in this language; of an alert those that blame
+            C.REVIEW_ID: STRING,
+            C.USER_KEY: STRING,
+        },
+        sort_by=(C.SCOPE, C.ITEM_ID, C.LANGUAGE, C.SIDE, C.ASPECT, C.RANK),
+        owner="marketing",
+    ),
+    Table(
+        name="item_attributes",
+        layer="features",
+        grain="one row per item and attribute that the catalogue does not tell and its own words do",
+        columns={
+            C.ITEM_ID: STRING,
+            C.ATTRIBUTE: STRING,
+            C.VALUE: STRING,
+            C.SOURCE: STRING,  # title, description; text where all of it says so
+            C.FIRST_CHARACTER: BIGINT,  # null where all of the text says it
+            C.END_CHARACTER: BIGINT,
+            C.CONFIDENCE: DOUBLE,
+        },
+        sort_by=(C.ITEM_ID, C.ATTRIBUTE),
+        owner="data-science",
+    ),
+    Table(
         name="strategy_scores",
         layer="decisions",
         grain="one row per user of user_profiles per candidate strategy: what the champion expects of it tomorrow",

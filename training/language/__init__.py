@@ -1,0 +1,1 @@
+"""Text models: what customers write and read."""
