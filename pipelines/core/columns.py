@@ -195,6 +195,17 @@ class Columns:
     CONTRIBUTION_CENTS: Final = "contribution_cents"
     MODEL_NAME: Final = "model_name"
     MODEL_VERSION: Final = "model_version"
+    # conversations
+    INTENT: Final = "intent"  # what somebody came for
+    LAST_INTENT: Final = "last_intent"
+    TOPIC: Final = "topic"
+    IS_OUT_OF_SCOPE: Final = "is_out_of_scope"
+    N_TURNS: Final = "n_turns"
+    MOOD: Final = "mood"
+    IS_COMPLAINT: Final = "is_complaint"
+    IS_RESOLVED: Final = "is_resolved"
+    IS_HANDED_OVER: Final = "is_handed_over"
+    TRANSCRIPT: Final = "transcript"
     # experiments
     EXPERIMENT: Final = "experiment"
     ARM: Final = "arm"

@@ -1,6 +1,7 @@
 """Configuration: small frozen objects, unknown keys refused.
 
-`load_shop("demo")` reads conf/shops/demo.yaml, `load_machine("local")` reads conf/local.yaml.
+`load_shop("demo")` reads conf/shops/demo.yaml, `load_machine("local")` reads conf/local.yaml, `load_knowledge("demo")` what the
+service desk knows, conf/knowledge/demo.yaml.
 """
 
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from pipelines.core.errors import ConfigError
 from pipelines.core.machine import Machine
+from pipelines.core.servicing import Knowledge
 from pipelines.core.settings import read_yaml
 from pipelines.core.shop import Shop
 
@@ -47,6 +49,17 @@ def require_shops() -> list[str]:
 
 def shops_folder() -> Path:
     return Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "shops"
+
+
+def load_knowledge(name: str, folder: Path | None = None) -> Knowledge:
+    """What a service desk knows. Raises ConfigError with file, line, key and what is allowed."""
+    folder = folder or Path(os.environ.get("NIGHTMARKET_CONF", PROJECT / "conf")) / "knowledge"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(
+            f"service.knowledge: no {folder / name}.yaml; known there: {', '.join(known) or 'none'}; add that file"
+        )
+    return read_yaml(folder / f"{name}.yaml", Knowledge)
 
 
 def load_machine(name: str = "local") -> Machine:

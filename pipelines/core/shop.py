@@ -13,6 +13,7 @@ from pipelines.core.limits import FairShare, Minimum, Pacing, Repeat, Uncertaint
 from pipelines.core.listening import Listen
 from pipelines.core.pricing import Pricing
 from pipelines.core.recommending import Recommend
+from pipelines.core.servicing import Service
 from pipelines.core.settings import Name, Settings
 from pipelines.core.tables import EVENT_TYPES
 
@@ -193,6 +194,12 @@ class Strategy(Settings):
     redemption_percent: float = Field(2, ge=0, le=100, description="messages whose discount is used, for the budget")
     default_order_cents: int = Field(3_000, ge=0, description="order value where nothing was bought yet")
     complaint_rest_nights: int = Field(28, ge=0, description="nights of rest after a complaint")
+    unhappy_rest_nights: int = Field(
+        7,
+        ge=0,
+        le=28,
+        description="nights without any promotion after a low rating, a complaint or trouble that is not settled",
+    )
     rest_nights: int = Field(
         0, ge=0, le=28, description="nights without any message after a message, on all channels together"
     )
@@ -333,6 +340,9 @@ class Shop(Settings):
     pricing: Pricing | None = Field(None, description="given, with task pricing: prices are suggested each night")
     recommend: Recommend | None = Field(None, description="given: items are recommended to each customer, each night")
     listen: Listen | None = Field(None, description="given: reviews are read each night")
+    service: Service | None = Field(
+        None, description="given: the desk answers customers, and the night reads their talks"
+    )
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 
@@ -358,6 +368,8 @@ class Shop(Settings):
             *([("clean_nights", self.listen.window_nights + late, "listen.window_nights")] if self.listen else []),
             *([("decisions_nights", pacing.nights + late, "strategy.pacing")] if pacing else []),
             ("features_nights", again + 1, "nights that late events or models reach"),
+            ("features_nights", self.strategy.unhappy_rest_nights + late, "strategy.unhappy_rest_nights"),
+            ("clean_nights", self.strategy.unhappy_rest_nights + late, "strategy.unhappy_rest_nights"),
             ("decisions_nights", again + 1, "nights that late events or models reach"),
         ]
         for name, least, why in needed:

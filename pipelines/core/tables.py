@@ -441,6 +441,30 @@ _ALL = [
         owner="data-science",
     ),
     Table(
+        name="conversations",
+        layer="features",
+        grain="one row per service conversation with a message tonight, as it stood at the end of the night",
+        columns={
+            C.CONVERSATION_ID: STRING,
+            C.USER_KEY: STRING,
+            C.LANGUAGE: STRING,  # that the customer writes: en, zh or other
+            C.INTENT: STRING,  # or article that the customer came for; null where nothing was understood
+            C.LAST_INTENT: STRING,  # what the customer wants last
+            C.TOPIC: STRING,  # of what the customer came for
+            C.CONFIDENCE: DOUBLE,  # in the intent, 0 to 1; null without one
+            C.IS_OUT_OF_SCOPE: BOOLEAN,  # nothing that the shop's knowledge tells of
+            C.N_TURNS: BIGINT,  # of the customer
+            C.MOOD: STRING,  # of the customer's last words that tell one
+            C.IS_COMPLAINT: BOOLEAN,
+            C.IS_RESOLVED: BOOLEAN,  # closed with thanks, or answered and not in a bad mood
+            C.IS_HANDED_OVER: BOOLEAN,  # the desk would leave it to a person
+            C.OCCURRED_AT: TIMESTAMP,  # of its last message
+            C.TRANSCRIPT: STRING,  # JSON, [[sender, text], ...], personal data masked
+        },
+        sort_by=(C.CONVERSATION_ID,),
+        owner="data-science",
+    ),
+    Table(
         name="recommendations",
         layer="decisions",
         grain="one row per user of user_profiles per slot: the item shown there tomorrow, and why. Who is held out from "

@@ -34,6 +34,8 @@ GOOD: dict[str, Any] = {
     C.USER_KEY: lambda i: f"{i:064x}",
     C.EVENT_TYPE: lambda i: ("view", "search", "click", "purchase")[i % 4],
     C.RATING: lambda i: 1 + i % 5,
+    C.LANGUAGE: lambda i: ("en", "zh", "other")[i % 3],
+    C.MOOD: lambda i: ("negative", "neutral", "positive")[i % 3],
     C.SENDER: lambda i: ("customer", "agent")[i % 2],
     C.STATUS: lambda i: ("delivered", "bounced", "skipped")[i % 3],
     C.OUTCOME: lambda i: ("click", "purchase", "complaint", "unsubscribe")[i % 4],
