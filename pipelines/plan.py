@@ -23,7 +23,7 @@ from pipelines.core.shown import best_items
 from pipelines.core.storage import Store, window
 from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.plan_hours import SendHours, send_hours
-from pipelines.plan_limits import inputs_of, label_columns, labels_of, paced, repeated
+from pipelines.plan_limits import inputs_of, label_columns, labels_of, paced, repeated, unhappy
 from pipelines.plan_scores import NO_VERSION, Scores, read_scores
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 from pipelines.strategy.budget_curve import budget_curve
@@ -200,6 +200,7 @@ def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", n
             column: labels_of(segments[C.SEGMENT_ID].take(where) if column == C.SEGMENT_ID else profiles[column])
             for column in by
         },
+        unhappy(night, shop, store, keys),
     )
     return keys, segment_ids, customers
 

@@ -1,5 +1,5 @@
 """What the limits of a plan beyond capacity and budget need to know, read from the store: preferred brands and groups,
-what was sent not long ago, and what of a period's budget was spent."""
+what was sent not long ago, who is unhappy with the shop, and what of a period's budget was spent."""
 
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.reading import read
+from pipelines.core.servicing import LOW_RATING, NEGATIVE
 from pipelines.core.shop import Shop, Strategy
 from pipelines.core.storage import Store, window
 from pipelines.plan_scores import REACH_NIGHTS
@@ -42,6 +43,8 @@ def inputs_of(night: date, strategy: Strategy, store: Store) -> dict[str, str]:
     """Content hashes of what is read here, for the nights of rest and for what channels reach."""
     back = max([REACH_NIGHTS, strategy.rest_nights, *(repeat.nights for repeat in strategy.repeats)])
     found = store.inputs("deliveries", window(night, back))
+    for table in ("conversations", "reviews"):
+        found |= store.inputs(table, window(night, strategy.unhappy_rest_nights))
     if strategy.pacing:
         found |= store.inputs("campaign_plan", _earlier(night, strategy))
         found |= store.inputs("category_stats", window(night, WORTH_NIGHTS))
@@ -72,6 +75,33 @@ def repeated(night: date, shop: Shop, store: Store, keys: "pa.Array") -> np.ndar
                 mine = rows[(had == text) & (rows >= 0)]
                 result[np.ix_(mine, same)] = True
     return result
+
+
+def unhappy(night: date, shop: Shop, store: Store, keys: "pa.Array") -> np.ndarray:
+    """(n,) bool: customers `keys` (n) who within `strategy.unhappy_rest_nights` rated something low, or whose latest talk with
+    the desk complained or ended in a bad mood with nothing settled."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nights = window(night, shop.strategy.unhappy_rest_nights)
+    found = []
+    rated = read(store, "reviews", nights, C.USER_KEY, C.RATING)
+    if rated is not None:
+        found.append(rated.filter(pc.less_equal(rated[C.RATING], LOW_RATING))[C.USER_KEY])
+    columns = (C.USER_KEY, C.CONVERSATION_ID, C.OCCURRED_AT, C.MOOD, C.IS_COMPLAINT, C.IS_RESOLVED)
+    talks = read(store, "conversations", nights, *columns)
+    if talks is not None and len(talks):
+        talks = talks.sort_by(
+            [(C.USER_KEY, "ascending"), (C.OCCURRED_AT, "ascending"), (C.CONVERSATION_ID, "ascending")]
+        )
+        who = talks[C.USER_KEY].to_numpy()
+        latest = talks.filter(pa.array(np.append(who[1:] != who[:-1], True)))
+        open_end = pc.and_(pc.equal(latest[C.MOOD], NEGATIVE), pc.invert(latest[C.IS_RESOLVED]))
+        found.append(latest.filter(pc.or_(open_end, latest[C.IS_COMPLAINT]))[C.USER_KEY])
+    is_unhappy = np.zeros(len(keys), dtype=bool)
+    for users in found:
+        is_unhappy[pc.index_in(users, value_set=keys).drop_null().to_numpy()] = True
+    return is_unhappy
 
 
 def _is_same(candidate: Candidate, strategy_id: str, offer: str, same: str) -> bool:

@@ -42,6 +42,7 @@ _WORDS = {
     "budget": "budget used up",
     "no_consent": "no consent",
     "complaint_rest": "resting after a complaint",
+    "unhappy": "unhappy of late: no promotion",
     "frequency_cap": "had enough messages",
     "margin_floor": "too little margin left",
     "experiment": "arm of an experiment",

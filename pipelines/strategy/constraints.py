@@ -1,5 +1,5 @@
-"""What a customer may be sent: consent, rest after complaints, frequency caps, margin floor, nothing twice too soon, arms
-of experiments.
+"""What a customer may be sent: consent, rest after complaints and of the unhappy, frequency caps, margin floor, nothing twice
+too soon, arms of experiments.
 
 Customers whom no limit tells apart form one group, so that everything after this works on a few thousand groups and
 not on millions of customers.
@@ -15,7 +15,7 @@ from pipelines.strategy.candidates import Arm, allows, candidates
 from pipelines.strategy.experiments import assign
 
 # What can stop a strategy for a customer, in the order in which it is looked at.
-RULES = ("no_consent", "complaint_rest", "frequency_cap", "margin_floor", "repeat", "experiment")
+RULES = ("no_consent", "complaint_rest", "unhappy", "frequency_cap", "margin_floor", "repeat", "experiment")
 
 # Order values are rounded up to these, or to the shop's default, for the budget: 19% apart, so that groups are few and
 # no more is spent than allowed.
@@ -42,6 +42,7 @@ class Customers:
     has_complained: np.ndarray  # (n, c) bool
     is_repeat: np.ndarray | None = None  # (n, s) bool, what s candidates would send again too soon; None: no such limit
     labels: Mapping[str, Labels] = field(default_factory=dict)  # profile column -> what minimums and fairness go by
+    is_unhappy: np.ndarray | None = None  # (n,) bool, who gets no promotion for a while; None: nobody
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,14 @@ def group_customers(customers: Customers, is_left_out: np.ndarray, strategy: Str
         n_discounts += allowed_after_discount(margin, discount, strategy.margin_floor_percent)
     order = _round_up(customers.order_cents[inside], np.union1d(_ORDER_STEPS, strategy.default_order_cents))
 
+    unhappy = np.zeros(len(inside), dtype=bool) if customers.is_unhappy is None else customers.is_unhappy[inside]
     repeated, patterns = _repeated_arms(customers, inside, arms)
     keys = [customers.user_keys[i] for i in inside] if strategy.experiments else []
     tried = [assign(keys, strategy.seed, experiment) for experiment in strategy.experiments]
     found = candidates(strategy) if tried else []
 
     # Kinds differ in what stops what; groups, fewer, only in what is allowed.
-    kind, first = _classes(*states, n_discounts, repeated, *tried)
+    kind, first = _classes(*states, unhappy, n_discounts, repeated, *tried)
     stopped_by = np.full((len(first), len(arms)), len(RULES), dtype=np.int8)
     for a, arm in enumerate(arms):
         for experiment, drawn in zip(strategy.experiments, tried, strict=True):
@@ -91,6 +93,7 @@ def group_customers(customers: Customers, is_left_out: np.ndarray, strategy: Str
         stopped_by[patterns[repeated[first], a], a] = RULES.index("repeat")
         stopped_by[n_discounts[first] <= discounts.index(arm.discount_percent), a] = RULES.index("margin_floor")
         stopped_by[arm.frequency > state, a] = RULES.index("frequency_cap")
+        stopped_by[unhappy[first], a] = RULES.index("unhappy")
         stopped_by[state == _RESTING, a] = RULES.index("complaint_rest")
         stopped_by[state == _NO_CONSENT, a] = RULES.index("no_consent")
     _, pattern = np.unique(np.packbits(stopped_by == len(RULES), axis=1), axis=0, return_inverse=True)

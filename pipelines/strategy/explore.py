@@ -260,6 +260,7 @@ def _nth(among: np.ndarray, draw: np.ndarray) -> np.ndarray:
 _NOT_ALLOWED = {
     "no_consent": "there is no consent",
     "complaint_rest": "the customer rests after a complaint",
+    "unhappy": "the customer is unhappy with the shop of late",
     "frequency_cap": "the customer got as many messages as the cap allows",
     "margin_floor": "too little margin would be left",
     "repeat": "all would come again too soon",

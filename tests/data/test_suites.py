@@ -141,7 +141,7 @@ def break_rule(rule: dict[str, Any], rows: dict[str, list[Any]]) -> None:
     elif kind == "expect_column_values_to_match_regex":
         rows[column][row] = "Z!"
     elif kind == "expect_column_values_to_be_in_set":
-        rows[column][row] = "other" if isinstance(kwargs["value_set"][0], str) else 77
+        rows[column][row] = "no such word" if isinstance(kwargs["value_set"][0], str) else 77
     elif kind == "expect_column_values_to_not_be_in_set":
         rows[column][row] = kwargs["value_set"][0]
     elif kind == "expect_column_pair_values_a_to_be_greater_than_b":

@@ -1,5 +1,7 @@
 """Which limit stops which strategy for whom, on customers that fit in the head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -136,8 +138,15 @@ def test_an_order_value_that_is_no_amount_is_refused() -> None:
         group(customers(order=[-1]))
 
 
+def test_the_unhappy_get_nothing_on_any_channel_and_consent_is_named_before() -> None:
+    who = customers(order=[3000] * 4, suppressed=[False, False, True, True], complained=[False, False, False, True])
+    who = replace(who, is_unhappy=np.array([False, True, True, True]))
+    assert allowed(who) == [EMAIL, [], [], []]
+    assert rules(who, EMAIL_ALONE) == ["nothing", "unhappy", "no_consent", "complaint_rest"]
+
+
 def test_the_main_rule_stops_most_strategies_and_ties_go_to_the_first() -> None:
-    free, consent, cap, margin = len(RULES), 0, 2, 3
+    free, consent, cap, margin = len(RULES), *map(RULES.index, ("no_consent", "frequency_cap", "margin_floor"))
     stopped_by = np.array([[free, free], [consent, margin], [cap, margin], [free, cap]])
     assert main_rule(stopped_by, np.array([1, 1])).tolist() == [free, consent, cap, cap]
     assert main_rule(stopped_by, np.array([1, 5])).tolist() == [free, margin, margin, cap]
