@@ -6,7 +6,7 @@ Written "english words|中文词语", spaces between words. Each shop's own revi
 from typing import Final
 
 ASPECTS: Final = {
-    "price": "price cost money expensive cheap affordable value worth pricey bargain overpriced discount sale|"
+    "price": "price cost expensive cheap affordable value worth pricey bargain overpriced discount sale|"
     "价格 价钱 便宜 贵 性价比 划算 实惠 降价 价位 优惠 价 值得",
     "size and fit": "size fit sizing small large tight loose length width snug petite runs oversized waist|"
     "尺寸 尺码 大小 偏大 偏小 合身 码数 太大 太小 长度 宽松 号码 码",
@@ -14,7 +14,7 @@ ASPECTS: Final = {
     "shoddy damaged cracked worn thread seam stitching material|"
     "质量 品质 做工 坏 破 划痕 瑕疵 耐用 结实 劣质 故障 配件 次品 开裂 掉色 起球 材质 用料 面料",
     "delivery": "delivery deliver late shipping shipped arrived arrive parcel courier delayed delay waited package carrier "
-    "date|物流 快递 发货 送货 到货 晚到 迟 速度 收到 送到 配送 包裹 承诺 等太久",
+    "date|物流 快递 发货 送货 到货 晚到 迟 速度 送到 配送 包裹 承诺 等太久",
     "packaging": "packaging packed box wrapped wrapping packing|包装 盒子 箱子 外盒 包得",
     "service": "service support staff seller refund return returned reply warranty exchange response returning|"
     "服务 客服 售后 态度 退款 退货 换货 卖家 店家 前台 服务员 老板 退换",

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError
-from training.language.spans import BRAND, Gazetteer, Product, Span, candidates, features, normal, rows_of
+from training.language.spans import BRAND, TITLE, Gazetteer, Product, Read, Span, candidates, features, normal
 from training.recommend.categories import fit_categories, least_confidence
 from training.recommend.texts import clean, items_of
 
@@ -38,6 +38,7 @@ class Guess:
     """A value that a product's own words tell."""
 
     span: Span
+    text: str
     confidence: float
 
 
@@ -51,15 +52,17 @@ class Finder:
     scale: np.ndarray  # (features,)
     threshold: float  # least confidence of an answer
 
-    def best(self, product: Product, own: str | None = None) -> Guess | None:
-        """The likeliest stretch, however unsure; `own`: what the product tells, to be left out of what is known."""
-        spans = candidates(product, self.known, own)
+    def best(self, product: Product) -> Guess | None:
+        """The likeliest stretch, however unsure."""
+        read = Read.of(product)
+        spans = candidates(read, self.known, None)
         if not spans:
             return None
-        x = rows_of([features(product, span, self.known, own) for span in spans])
+        x = np.array([features(read, span, self.known, None) for span in spans])
         chance = _chance((x - self.mean) / self.scale, self.weights)
         at = int(chance.argmax())
-        return Guess(spans[at], float(chance[at]))
+        text = product.title if spans[at].source == TITLE else product.description
+        return Guess(spans[at], text[spans[at].start : spans[at].end], float(chance[at]))
 
     def find(self, product: Product) -> Guess | None:
         """None where it is not sure enough."""
@@ -99,11 +102,13 @@ def _told(text: str | None) -> dict[str, str]:
 
 def fit_finder(attribute: str, products: Sequence[Product], precision: float) -> Finder:
     """From the products that tell the attribute. Raises TrainingError where fewer than LEAST_TOLD do."""
-    train = [one for one in products if one.told.get(attribute)]
-    if len(train) < LEAST_TOLD:
-        raise TrainingError(f"attribute {attribute}: {len(train)} items tell it, {LEAST_TOLD} are needed to guess others")
-    known = Gazetteer.of(attribute, products)
-    x, is_right, owner = _table(train, known, attribute)
+    reads = [Read.of(one) for one in products]
+    at = [place for place, one in enumerate(products) if normal(one.told.get(attribute, ""))]
+    if len(at) < LEAST_TOLD:
+        raise TrainingError(f"attribute {attribute}: {len(at)} items tell it, {LEAST_TOLD} are needed to guess others")
+    train = [products[place] for place in at]
+    known = Gazetteer.of(attribute, products, reads)
+    x, is_right, owner = _table(train, [reads[place] for place in at], known)
     mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
     x = (x - mean) / scale
     fold = np.array([sum(map(ord, one.item_id)) % _FOLDS for one in train])[owner]
@@ -118,18 +123,20 @@ def fit_finder(attribute: str, products: Sequence[Product], precision: float) ->
     return Finder(known, fit_logistic(x, is_right), mean, scale, threshold)
 
 
-def _table(train: Sequence[Product], known: Gazetteer, attribute: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _table(
+    train: Sequence[Product], reads: Sequence[Read], known: Gazetteer
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features (n, f) of all stretches, whether each is what the product tells (n,), and whose it is (n,)."""
     rows, is_right, owner = [], [], []
-    for at, product in enumerate(train):
-        own = normal(product.told[attribute])
-        for span in candidates(product, known, own):
-            rows.append(features(product, span, known, own))
-            is_right.append(normal(span.text) == own)
+    for at, (product, read) in enumerate(zip(train, reads, strict=True)):
+        own = normal(product.told[known.attribute])
+        for span in candidates(read, known, own):
+            rows.append(features(read, span, known, own))
+            is_right.append(span.value == own)
             owner.append(at)
     if not any(is_right):
-        raise TrainingError(f"attribute {attribute}: no item says it in its own words")
-    return rows_of(rows), np.array(is_right), np.array(owner)
+        raise TrainingError(f"attribute {known.attribute}: no item says it in its own words")
+    return np.array(rows), np.array(is_right), np.array(owner)
 
 
 def fit_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -171,7 +178,7 @@ def guessed(catalog: pa.Table, precision: float) -> list[dict[str, Any]]:
             if guess:
                 made.append(
                     {
-                        C.ITEM_ID: product.item_id, C.ATTRIBUTE: attribute, C.VALUE: guess.span.text,
+                        C.ITEM_ID: product.item_id, C.ATTRIBUTE: attribute, C.VALUE: guess.text,
                         C.SOURCE: guess.span.source, C.FIRST_CHARACTER: guess.span.start,
                         C.END_CHARACTER: guess.span.end, C.CONFIDENCE: round(guess.confidence, 6),
                     }

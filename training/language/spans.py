@@ -7,23 +7,25 @@ and each of its words, was the value where it stood in a title.
 
 import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-
-import numpy as np
 
 from training.language.attribute_words import COLOURS, MATERIALS, SIZE
 
 BRAND: Final = "brand"
+_HAN: Final = r"\u3040-\u30ff\u3400-\u9fff"
 TITLE, DESCRIPTION = "title", "description"
-_TOKEN: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+(?:[&'’.+-][^\W_\u3040-\u30ff\u3400-\u9fff]+)*")
+_TOKEN: Final = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+")
+_NORMAL: Final = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
+_MARKS: Final = ",|-–:;()[]"
 _SIZE: Final = re.compile(SIZE)
 _LONGEST, _LONGEST_HAN = 4, 6
 _READ: Final = 600  # characters of a description
 _LEAST_RATIO: Final = 0.08  # of a word, from which a stretch that holds it is looked at
-_OWN, _NONE = 0.5, 0.02  # prior counts of a ratio
+_OWN: Final = 0.5  # titles that a ratio is thought to have been in
+_NONE, _SEED = 0.02, 0.6  # what it was there, of any word and of one that names a colour or material anywhere
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,69 @@ class Span:
     source: str
     start: int
     end: int
+    value: str  # normal
+    first: int  # word of the title or description, from 0
+    last: int  # the first that belongs to it no more
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text's words with their places."""
+
     text: str
-    first: int = 0  # token of the title, from 0
-    last: int = 0  # the first that belongs to it no more
+    spans: tuple[tuple[int, int], ...]
+    normal: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> "Words":
+        found = [(token.span(), normal(token.group())) for token in _TOKEN.finditer(text)]
+        return cls(text, tuple(span for span, _ in found), tuple(told for _, told in found))
+
+    def stretches(self) -> Iterator[tuple[int, int, str]]:
+        """First and last word, and the normal text, of each stretch."""
+        for first, word in enumerate(self.normal):
+            value = ""
+            longest = _LONGEST_HAN if is_han(word) else _LONGEST
+            for last in range(first + 1, min(len(self.normal), first + longest) + 1):
+                value = joined(value, self.normal[last - 1])
+                yield first, last, value
+
+
+@dataclass(frozen=True)
+class Read:
+    """A product, read once."""
+
+    title: Words
+    description: Words
+    said: str  # the description in small letters
+
+    @classmethod
+    def of(cls, product: Product) -> "Read":
+        told = product.description[:_READ]
+        return cls(Words.of(product.title), Words.of(told), told.lower())
+
+
+def is_han(text: str) -> bool:
+    """Whether it begins with a Chinese character."""
+    return "\u3040" <= text[:1] <= "\u9fff"
+
+
+def joined(left: str, right: str) -> str:
+    """With a space between words in Latin letters alone."""
+    return left + right if not left or is_han(left[-1:]) or is_han(right) else f"{left} {right}"
 
 
 def normal(value: str) -> str:
     """As values are held against each other: small letters, one space between words, gray for grey."""
-    return " ".join("gray" if word == "grey" else word for word in re.findall(r"[^\W_]+", value.lower()))
+    made = ""
+    for word in _NORMAL.findall(value.lower()):
+        made = joined(made, "gray" if word == "grey" else word)
+    return made
+
+
+def parts_of(value: str) -> list[str]:
+    """The words of a normal value; of Chinese its characters."""
+    return list(value) if is_han(value) else value.split()
 
 
 @dataclass
@@ -66,116 +123,85 @@ class Gazetteer:
     title_words: Counter[str] = field(default_factory=Counter)  # of all products
 
     @classmethod
-    def of(cls, attribute: str, products: Sequence[Product]) -> "Gazetteer":
+    def of(cls, attribute: str, products: Sequence[Product], reads: Sequence[Read]) -> "Gazetteer":
         """From the products that tell the attribute; how rare a word is from all."""
         made = cls(attribute)
-        made.title_words.update(word for one in products for word in set(_words(one.title)))
-        told = [(one, normal(one.told[attribute])) for one in products if one.told.get(attribute)]
+        made.title_words.update(word for read in reads for word in set(read.title.normal))
+        told = [(read, normal(one.told[attribute])) for one, read in zip(products, reads, strict=True) if one.told.get(attribute)]
         made.values.update(value for _, value in told if value)
-        for one, value in told:
-            held = made.held(one)
+        for read, value in told:
+            held = {text for _, _, text in read.title.stretches() if text in made.values}
             made.seen.update(held)
             made.right.update({value} & held)
-            words = set(_words(one.title))
+            words = set(read.title.normal)
             made.word_seen.update(words)
-            made.word_right.update(words & set(value.split()) if not _is_han(value) else words & set(value))
+            made.word_right.update(words & set(parts_of(value)))
         return made
-
-    def held(self, product: Product) -> set[str]:
-        """Known values that stand in the title."""
-        return {value for _, _, value in _stretches(product.title) if value in self.values}
 
     def ratio(self, value: str, own: str | None) -> float:
         """How often a value was right where it stood in a title; `own`: what the product itself tells, not counted."""
         left_out = own is not None and value in self.values
-        seen = self.seen[value] - left_out
-        right = self.right[value] - (value == own)
+        seen, right = self.seen[value] - left_out, self.right[value] - (value == own)
         return (max(0, right) + _OWN * _NONE) / (max(0, seen) + _OWN)
 
     def word_ratio(self, word: str, own: str | None) -> float:
         """The same of a word, being part of the value."""
         seen = self.word_seen[word] - (own is not None)
-        right = self.word_right[word] - (own is not None and word in (own if _is_han(word) else own.split()))
+        right = self.word_right[word] - (own is not None and word in parts_of(own))
         return (max(0, right) + _OWN * self._known(word)) / (max(0, seen) + _OWN)
 
     def _known(self, word: str) -> float:
-        kind = COLOURS if self.attribute.startswith(("colo", "颜色")) else MATERIALS if self.attribute.startswith(("material", "材")) else ()
-        return 0.6 if word in kind else _NONE
+        kind: frozenset[str] = frozenset()
+        if self.attribute.startswith(("colo", "颜色")):
+            kind = COLOURS
+        elif self.attribute.startswith(("material", "材")):
+            kind = MATERIALS
+        return _SEED if word in kind else _NONE
 
 
-def _is_han(text: str) -> bool:
-    return "\u3040" <= text[:1] <= "\u9fff"
-
-
-def _words(text: str) -> list[str]:
-    return [part for token in _TOKEN.findall(text) for part in normal(token).split()]
-
-
-def _stretches(title: str) -> Iterable[tuple[int, int, str]]:
-    """First and last token, and the normal text, of each stretch of a title."""
-    tokens = list(_TOKEN.finditer(title))
-    for first in range(len(tokens)):
-        longest = _LONGEST_HAN if _is_han(tokens[first].group()) else _LONGEST
-        for last in range(first + 1, min(len(tokens), first + longest) + 1):
-            text = title[tokens[first].start() : tokens[last - 1].end()]
-            yield first, last, normal(text)
-
-
-def candidates(product: Product, known: Gazetteer, own: str | None) -> list[Span]:
+def candidates(read: Read, known: Gazetteer, own: str | None) -> list[Span]:
     """Stretches that may tell the attribute, in order, each text once; `own` as in `Gazetteer.ratio`."""
-    tokens = list(_TOKEN.finditer(product.title))
-    sizes = {found.span() for found in _SIZE.finditer(product.title)} if known.attribute.startswith(("size", "尺")) else set()
+    title = read.title
+    is_brand, is_size = known.attribute == BRAND, known.attribute.startswith(("size", "尺"))
+    sizes = {found.span() for found in _SIZE.finditer(title.text)} if is_size else set()
+    likely = [not is_brand and known.word_ratio(word, own) >= _LEAST_RATIO for word in title.normal]
     found: dict[str, Span] = {}
-    for first, last, text in _stretches(product.title):
-        start, end = tokens[first].start(), tokens[last - 1].end()
-        is_prefix = known.attribute == BRAND and (first == 0 or (first and tokens[first - 1].group().lower() == "by"))
-        others = known.values[text] - (text == own)
-        ratios = [known.word_ratio(word, own) for word in text.split()] if not _is_han(text) else [known.word_ratio(one, own) for one in text]
-        likely = ratios and ratios[0] >= _LEAST_RATIO and ratios[-1] >= _LEAST_RATIO and known.attribute != BRAND
-        if is_prefix or others > 0 or likely or (start, end) in sizes:
-            found.setdefault(text, Span(TITLE, start, end, product.title[start:end], first, last))
-    told = product.description[:_READ]
-    places = list(_TOKEN.finditer(told))
-    for first, last, text in _stretches(told):
-        if text not in found and known.values[text] - (text == own) > 1 and known.ratio(text, own) > _LEAST_RATIO:
-            start, end = places[first].start(), places[last - 1].end()
-            found[text] = Span(DESCRIPTION, start, end, told[start:end], first, last)
+    for first, last, value in title.stretches():
+        place = title.spans[first][0], title.spans[last - 1][1]
+        begins = is_brand and (first == 0 or title.normal[first - 1] == "by")
+        if begins or known.values[value] > (value == own) or (likely[first] and likely[last - 1]) or place in sizes:
+            found.setdefault(value, Span(TITLE, *place, value, first, last))
+    for first, last, value in read.description.stretches():
+        if value not in found and known.values[value] - (value == own) > 1 and known.ratio(value, own) > _LEAST_RATIO:
+            spans = read.description.spans
+            found[value] = Span(DESCRIPTION, spans[first][0], spans[last - 1][1], value, first, last)
     return list(found.values())
 
 
-def features(product: Product, span: Span, known: Gazetteer, own: str | None) -> list[float]:
+def features(read: Read, span: Span, known: Gazetteer, own: str | None) -> list[float]:
     """What speaks for a stretch; the same numbers, in the same order, for all."""
-    tokens = [token.group() for token in _TOKEN.finditer(product.title)]
-    value = normal(span.text)
-    parts = value.split() if not _is_han(value) else list(value)
-    ratios = [known.word_ratio(word, own) for word in parts] or [0.0]
-    in_title = span.source == TITLE
-    before = tokens[span.first - 1] if in_title and span.first else ""
-    after = tokens[span.last] if in_title and span.last < len(tokens) else ""
-    rarity = [math.log1p(known.title_words[word]) for word in parts] or [0.0]
-    others = known.values[value] - (value == own)
-    follows = product.title[span.end : span.end + 1] if in_title else ""
-    leads = product.title[: span.start].rstrip()[-1:] if in_title else ""
-    said_again = math.log1p(product.description[:_READ].lower().count(span.text.lower()))
+    title, in_title, value = read.title, span.source == TITLE, span.value
+    text = (title if in_title else read.description).text[span.start : span.end]
+    parts = parts_of(value)
+    ratios = [known.word_ratio(word, own) for word in parts]
+    n_words = len(title.normal)
+    before = title.normal[span.first - 1] if in_title and span.first else ""
+    after = title.normal[span.last] if in_title and span.last < n_words else ""
+    rarity = [math.log1p(known.title_words[word]) for word in parts]
+    others = max(0, known.values[value] - (value == own))
+    follows = title.text[span.end : span.end + 1] if in_title else ""
+    leads = title.text[: span.start].rstrip()[-1:] if in_title else ""
+    after_is_name = in_title and span.last < n_words and title.text[title.spans[span.last][0]].isupper()
     ratio = known.ratio(value, own)
     return [
-        ratio, math.log1p(max(0, others)), float(others > 0), ratio * math.log1p(max(0, others)),
+        ratio, math.log1p(others), float(others > 0), ratio * math.log1p(others),
         max(ratios), min(ratios), sum(ratios) / len(ratios),
-        _edge(before, known, own), _edge(after, known, own),
-        float(in_title), float(in_title and span.first == 0), span.first / max(1, len(tokens)) if in_title else 1.0,
-        float(in_title and span.last == len(tokens)), float(before.lower() == "by"), float(before.lower() == "in"),
-        float(follows in ",|-–:;(" and bool(follows)), float(leads in ",|-–:;([" and bool(leads)),
+        known.word_ratio(before, own) if before else 0.0, known.word_ratio(after, own) if after else 0.0,
+        float(in_title), float(in_title and span.first == 0), span.first / max(1, n_words) if in_title else 1.0,
+        float(in_title and span.last == n_words), float(before == "by"), float(before == "in"),
+        float(follows != "" and follows in _MARKS), float(leads != "" and leads in _MARKS),
         float(len(parts) == 1), float(len(parts) == 2), float(len(parts) >= 3), min(len(value), 30) / 30,
-        float(span.text[:1].isupper()), float(span.text.isupper() and len(span.text) > 1), float(any(c.isdigit() for c in value)),
-        max(rarity), min(rarity), math.log1p(known.title_words[normal(after)]), float(after[:1].isupper()), said_again,
+        float(text[:1].isupper()), float(text.isupper() and len(text) > 1), float(any(c.isdigit() for c in value)),
+        max(rarity), min(rarity), math.log1p(known.title_words[after]), float(after_is_name),
+        math.log1p(read.said.count(text.lower())),
     ]  # fmt: skip
-
-
-def _edge(token: str, known: Gazetteer, own: str | None) -> float:
-    """How likely the word beside a stretch belongs to a value."""
-    return known.word_ratio(normal(token), own) if token else 0.0
-
-
-def rows_of(found: Sequence[Sequence[float]]) -> np.ndarray:
-    """(n, features)."""
-    return np.array(found, dtype=np.float64).reshape(len(found), -1)

@@ -25,6 +25,7 @@ _HALF: Final = 0.5  # reviews that blame a topic nobody has blamed yet (Jeffreys
 _WEEK_PRIOR: Final = 20.0  # reviews from which on a weekday's own share counts for half
 _DRAWN_NIGHTS: Final = 3_000
 _MAX_SPREAD: Final = 10.0  # variance over mean
+_SAFETY: Final = 0.75  # of the budget: true means are not those of the few nights that the drawn ones are like
 _SPREAD_NIGHTS: Final = 20  # nights from which on a topic's own spread counts for half
 
 
@@ -165,7 +166,7 @@ def _rolling(counts: np.ndarray, span: int) -> np.ndarray:
 def _largest(least: np.ndarray, budget: float) -> float:
     """By bisection over the p values (nights, topics) that came."""
     values = np.unique(least[least < 0.5])
-    allowed = budget * len(least)
+    allowed = _SAFETY * budget * len(least)
     low, high = 0, len(values)  # so many of the values may be at or below the threshold
     while low < high:
         middle = (low + high + 1) // 2
