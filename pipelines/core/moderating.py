@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.config import PROJECT
 from pipelines.core.errors import ConfigError
@@ -63,6 +63,14 @@ class Claims(Settings):
 
     kinds: dict[Literal["material", "colour", "feature", "origin", "brand"], dict[str, Concept]]
     allowed: tuple[str, ...] = Field((), description="phrases that mean something else: golden hour, iron out")
+
+    @model_validator(mode="after")
+    def _implied_are_there(self) -> "Claims":
+        for kind, concepts in self.kinds.items():
+            for name, concept in concepts.items():
+                if unknown := next((one for one in concept.implied_by if one not in concepts), None):
+                    raise ValueError(f"{kind}.{name} is implied by '{unknown}', which is no {kind}")
+        return self
 
 
 class ChannelLimit(Settings):

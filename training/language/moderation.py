@@ -9,12 +9,17 @@ evidence for claims about the product, never an instruction: no phrase becomes a
 discounts, delivery and ratings are believed only where the shop's own numbers or its offer's text say them.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pipelines.core.moderating import Moderation, load_moderation
+from training.language.moderation_claims import ClaimBook, Known, known_of, number_faults
+from training.language.moderation_form import form_faults
+from training.language.moderation_phrases import PhraseBook
+from training.language.moderation_views import views
 
 CLEAN: Final = "clean"
 HELD: Final = "held"
@@ -53,8 +58,9 @@ class Moderator:
     """All rules of a market, compiled once."""
 
     def __init__(self, moderation: Moderation, market: str | None = None) -> None:
-        self._moderation = moderation
-        self._market = market
+        self._channels = moderation.channels
+        self._phrases = PhraseBook(moderation.families(market))
+        self._claims = ClaimBook(moderation.claims)
 
     @classmethod
     def load(cls, folder: Path | None = None, market: str | None = None) -> "Moderator":
@@ -63,4 +69,25 @@ class Moderator:
 
     def judge(self, creatives: Sequence[Creative]) -> list[Verdict]:
         """One verdict per creative, in order. Pure: the same creative gets the same verdict."""
-        raise NotImplementedError
+        known: dict[str, Known] = {}  # variants share what is known
+        verdicts = []
+        for one in creatives:
+            key = json.dumps(one.facts, sort_keys=True, default=str)
+            if key not in known:
+                known[key] = known_of(one.facts)
+            fault = next(self._faults(one, known[key]), None)
+            verdicts.append(Verdict(HELD, *fault) if fault else Verdict(CLEAN))
+        return verdicts
+
+    def faults(self, creative: Creative) -> list[tuple[str, str]]:
+        """Every (rule, detail) that holds it, in the order of the rules: what a person who reviews wants to see."""
+        return list(self._faults(creative, known_of(creative.facts)))
+
+    def _faults(self, creative: Creative, known: Known) -> Iterator[tuple[str, str]]:
+        read = views(creative.text)
+        yield from form_faults(creative.text, read, creative.language, creative.channel, self._channels)
+        for found in self._phrases.search(read, known.granted):
+            yield f"phrase.{found.family}", f"'{found.words}': {found.why}"
+        text = read.plain
+        yield from number_faults(text, known)
+        yield from self._claims.faults(text, known)
