@@ -6,12 +6,15 @@ goes with each item (item_relations, bundles).
 The work is training/recommend_night.py, started as a process; settings are `recommend` of the shop's file. The champion of
 task recommender ranks; without one, or where the registry does not answer, own history and popularity do. On the shop's own
 pages nobody is written to, so no message's consent is needed; but who closed every channel objected to being marketed to,
-and has no list by name.
+and has no list by name. Pictures that the catalogue names are read from the landing folder, where they are.
 """
 
 from datetime import date
 
+from pipelines.core import pictures
+from pipelines.core.columns import Columns as C
 from pipelines.core.errors import RegistryError
+from pipelines.core.reading import read
 from pipelines.core.registry import Registry
 from pipelines.core.storage import sources_digest, window
 from pipelines.launch import launch
@@ -20,6 +23,7 @@ from pipelines.stage import Context, Staged, StageResult, audit_and_publish, dig
 TABLES = ("recommendations", "segment_recommendations", "item_relations", "bundles")
 TASK = "recommender"
 _MODEL = "model/"  # lineage of the model: "model/NAME/VERSION" -> digest of its files
+_PICTURES = "pictures/landing"  # lineage of what the catalogue's pictures show
 
 
 def run(night: date, context: Context) -> StageResult:
@@ -34,6 +38,11 @@ def run(night: date, context: Context) -> StageResult:
     inputs = store.inputs("events", window(night, shop.features.window_nights))
     for table in ("user_profiles", "segments", "channel_response", "catalog"):
         inputs |= store.inputs(table, [night])
+    goods = read(store, "catalog", [night], C.ITEM_ID, C.ATTRIBUTES)
+    told_of = zip(*(goods[name].to_pylist() for name in (C.ITEM_ID, C.ATTRIBUTES)), strict=True) if goods else ()
+    shown = pictures.find(context.landing, ((str(item), told) for item, told in told_of))
+    if shown.files:
+        inputs[_PICTURES] = shown.digest
     model = {"folder": None, "name": f"{shop.shop}-{TASK}-baseline", "version": "none"}
     told = "no champion: own history and popularity rank"
     config_hash = digest_of(
@@ -71,12 +80,15 @@ def run(night: date, context: Context) -> StageResult:
                 "night": night.isoformat(),
                 "threads": context.machine.threads,
                 "model": model,
+                "pictures": {item: [str(path), content] for item, (path, content) in shown.files.items()},
             },
             context.machine.without_spark,
             staging,
             store.folder / "logs",
         )
         result.counts = made["counts"] | {"model": model["name"], "version": model["version"], "why": told}
+        if shown.refused:
+            result.counts["pictures_not_read"] = dict(shown.refused)
         staged = [
             Staged(
                 table, night, staging / table, rows, inputs, config_hash, result.counts if table == TABLES[0] else {}

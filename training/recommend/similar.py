@@ -22,9 +22,9 @@ from training.recommend.texts import Items
 from training.recommend.words import Words, split
 
 View: TypeAlias = csr_matrix | np.ndarray  # (n, width), rows of unit length or zero
-WORDS, SHELF, TITLE, TEXT, MULTILINGUAL = "words", "shelf", "title", "text", "multilingual"
+WORDS, SHELF, TITLE, TEXT, MULTILINGUAL, PICTURE = "words", "shelf", "title", "text", "multilingual", "picture"
 COMPANY: Final = {"company of 15": 15, "company of 40": 40}  # how many nearest count as company
-FIRST: Final = {WORDS: 1.0, SHELF: 0.3, TITLE: 1.0, TEXT: 0.5, MULTILINGUAL: 2.0}  # what finds the candidates
+FIRST: Final = {WORDS: 1.0, SHELF: 0.3, TITLE: 1.0, TEXT: 0.5, MULTILINGUAL: 2.0, PICTURE: 1.0}  # what finds candidates
 START: Final = FIRST | {"company of 15": 0.5, "company of 40": 1.0}
 _STEPS: Final = (0.0, 0.5, 0.7, 1.4, 2.0, 3.0)  # factors that a weight is tried with
 _BLOCK: Final = 512  # rows of cosines held at a time
@@ -32,7 +32,7 @@ _LEAST_GAIN: Final = 1e-4
 
 
 def views_of(items: Items, vectors: Mapping[str, np.ndarray]) -> dict[str, View]:
-    """n items by name of the view; `vectors`: (n, width) each, of unit length, from encoders."""
+    """n items by name of the view; `vectors`: (n, width) each, of unit length or zero, from encoders of texts or pictures."""
     shelves = [[" > ".join(path[: depth + 1]) for depth in range(len(path))] for path in items.paths]
     told = [split(f"{title} {' '.join(path)}") for title, path in zip(items.titles, items.paths, strict=True)]
     return {WORDS: _tf_idf(told), SHELF: _tf_idf(shelves), **vectors}

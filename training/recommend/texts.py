@@ -8,7 +8,6 @@ A vector is kept under the hash of its text and of the encoder's weights, so a n
 
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -18,16 +17,16 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from pipelines.core import pictures
 from pipelines.core.columns import Columns as C
 from pipelines.core.storage import file_hash
+from training.recommend.kept import keep, kept_vectors
 from training.weights import ENCODER_EN, ENCODER_MULTILINGUAL
 
 MAX_CHARACTERS: Final = 2_000  # of an item's text; an encoder reads fewer
 COLOURS: Final = ("color", "colour", "颜色")  # names of the attribute
-_NOT_SAID: Final = frozenset({"list_price"})  # attributes that say nothing about what an item is
+_NOT_SAID: Final = frozenset({"list_price", pictures.ATTRIBUTE})  # attributes that say nothing about what an item is
 _SEPARATORS: Final = (">", "/", ".")  # of the levels of a category path; the first that occurs in it
 _OTHER_SCRIPTS: Final = 0.02  # share of texts that are not in Latin letters from which an English encoder will not do
 
@@ -110,7 +109,7 @@ def embed(
 
     weights = sorted(file_hash(path) for path in folder.glob("*.safetensors"))
     made_by = hashlib.sha256(" ".join([*weights, str(max_tokens)]).encode()).hexdigest()
-    known = _kept(kept, made_by) if kept else {}
+    known = kept_vectors(kept, made_by) if kept else {}
     keys = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
     new = list({key: text for key, text in zip(keys, texts, strict=True) if text and key not in known}.items())
     width: int = json.loads((folder / "config.json").read_text())["hidden_size"]
@@ -120,29 +119,8 @@ def embed(
     nothing = np.zeros(width, np.float32)
     vectors = np.stack([known.get(key, nothing) for key in keys]) if keys else np.zeros((0, width), np.float32)
     if kept and new:
-        _keep(kept, made_by, {key: known[key] for key in keys if key in known}, width)
+        keep(kept, made_by, {key: known[key] for key in keys if key in known})
     return vectors
-
-
-def _kept(path: Path, made_by: str) -> dict[str, np.ndarray]:
-    """Vectors by key; none where the file is missing, damaged or another encoder's."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            told = file.metadata() or {}
-            if told.get("made_by") != made_by:
-                return {}
-            return dict(zip(json.loads(told["keys"]), file.get_tensor("vectors"), strict=True))
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return {}
-
-
-def _keep(path: Path, made_by: str, vectors: dict[str, np.ndarray], width: int) -> None:
-    """Writes them by one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = np.array(list(vectors.values()), dtype=np.float32).reshape(-1, width)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({"vectors": rows}, partial, {"made_by": made_by, "keys": json.dumps(list(vectors))})
-    partial.replace(path)
 
 
 def _column(table: pa.Table, name: str) -> list[str]:

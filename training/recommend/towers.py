@@ -6,7 +6,8 @@
 
 The item tower reads the text's vector, category, brand and price, the customer tower the means of those over recent items,
 by behaviour and recency, and a profile where there is one. An item is served the night it appears; a customer without a
-past has one, too, that was learnt from the first things customers touched. Pictures are not read: no catalogue has any.
+past has one, too, that was learnt from the first things customers touched. Where items have pictures, what they look like
+(pictures.py) stands beside the texts' vectors.
 """
 
 import hashlib
@@ -55,7 +56,8 @@ class Past:
 def item_vectors(items: Items, texts: np.ndarray) -> np.ndarray:
     """(n, f) float32: vectors of texts (n, d), then category levels, brand and price; zeros for what is not told.
 
-    Categories and brands are spread by a hash, so that those of tomorrow have their place today. `texts` may have width 0.
+    Categories and brands are spread by a hash, so that those of tomorrow have their place today. `texts` may have width 0,
+    or what the pictures show on its right.
     """
     shelves = _spread([["/".join(path[: end + 1]) for end in range(len(path))] for path in items.paths])
     brands = _spread([[f"brand {brand}"] if brand else [] for brand in items.brands.tolist()])

@@ -87,6 +87,24 @@ def test_items_of_one_category_are_substitutes_and_those_bought_together_complem
     assert "40 of 55 sessions with Blue cup also had Green tea" in offer[C.WHY]
 
 
+def test_pictures_relate_items_where_sessions_follow_them_and_titles_say_nothing(tmp_path: Path) -> None:
+    """Ten round and ten square items; the newest night pairs what no session paired before, always of one form."""
+    store, rng = Store(tmp_path, "small"), np.random.default_rng(3)
+    items = np.array([f"{form}{place}" for form in "rs" for place in range(10)])
+    for back in range(4):
+        pairs = [
+            (f"u{back}{form}{n}", f"s{n}", [("view", f"{form}{n}"), ("view", f"{form}{(n + 1 + back) % 10}")])
+            for form in "rs" for n in range(10)
+        ]  # fmt: skip
+        lived(store, NIGHT - timedelta(days=back), pairs)
+    look = np.where(np.arange(20)[:, None] < 10, [1.0, 0, 0, 0], [0, 1.0, 0, 0]) + 0.1 * rng.normal(size=(20, 4))
+    relations, _, told = item_tables(SHOP, store, NIGHT, items, np.ones(20, dtype=bool), 1, look)
+    assert told["alike_by"] == "words_and_pictures"
+    rows = relations.to_pylist()
+    assert {row[C.ITEM_ID][0] == row[C.RELATED_ITEM_ID][0] for row in rows} == {True}
+    assert "alike_by" not in item_tables(SHOP, store, NIGHT, items, np.ones(20, dtype=bool), 1)[2]
+
+
 def test_what_cannot_be_sold_is_named_nowhere(store: Store) -> None:
     relations, bundles, _ = item_tables(SHOP, store, NIGHT, ITEMS, ITEMS != "tea", 1)
     assert "tea" not in {*relations[C.ITEM_ID].to_pylist(), *relations[C.RELATED_ITEM_ID].to_pylist()}
