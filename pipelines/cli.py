@@ -19,6 +19,7 @@ from pipelines.cli_options import (
     opened,
     print_json,
 )
+from pipelines.cli_review import review
 from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import EXIT_FAILED, NightmarketError, WrongUseError
 from pipelines.core.machine import Machine
@@ -284,6 +285,7 @@ for command in (
     doctor,
 ):  # in the order of the help
     app.command()(command)
+app.add_typer(review)
 
 
 def main(run: Callable[[], Any] = app) -> None:

@@ -7,6 +7,7 @@
     nightmarket evaluate next-item --data ../shared/data/yoochoose-100k
     nightmarket evaluate recommend --data ../shared/data/taobao-userbehavior
     nightmarket evaluate similar --data ../shared/data/esci-us
+    nightmarket evaluate moderation --data conf/moderation
 
 The judgement itself is training/evaluate_NAME.py (a dash in NAME is an underscore there), started as a process. Nothing is
 written but the result, kept under <root>/evaluations/NAME.json.
@@ -25,6 +26,7 @@ from pipelines.launch import launch
 NAMES = {
     "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
     "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",
+    "moderation": "bad and good creatives, 300 each, in English and Chinese: held or not",
     "next-item": "next item of a session on YooChoose: all items ranked, HR and MRR at 5, 10, 20",
     "open-bandit": "off-policy evaluation on the Open Bandit data: Thompson's clicks from random logs",
     "recommend": "tomorrow's items and categories on Taobao UserBehavior: days 1-8 fit, 9 judges",

@@ -195,7 +195,7 @@ _UNIT: Final = "|".join(
 )
 _QUANTITY: Final = re.compile(rf"(?<![\d.,a-z])(?P<n>{_N})[\s\-]?(?P<u>{_UNIT})?")
 _SPOKEN: Final = re.compile(
-    rf"(?<![a-z])(?P<n>{_WORDS})[\s\-](?P<u>years?|months?|weeks?|days?|hours?|minutes?|packs?|pieces?|sets?|pairs?|litres?|liters?|degrees?|percent)(?![a-z])|(?:pack|set|box|pair|case) of (?P<m>{_WORDS}|\d+)|(?P<h>[二两三四五六七八九十]+)(?P<hu>年|个月|小时|件套|天|只装|片装|件装|升|米|公斤)"
+    rf"(?<![a-z])(?P<n>{_WORDS})[\s\-](?P<u>years?|months?|weeks?|days?|hours?|minutes?|packs?|pieces?|sets?|pairs?|litres?|liters?|degrees?|percent)(?![a-z])|(?:pack|set|box|pair|case) of (?P<m>{_WORDS}|\d+)|(?P<h>[二两三四五六七八九十]+)(?P<hu>年|个月|小时|件套|只装|片装|件装|升|米|公斤)"
 )
 _NEGATED: Final = re.compile(
     r"(?<![a-z])(?:not|isn't|without|never|no)\s(?:(?:a|any|fully|made of|real|entirely)\s)?\w+|(?:不是|没有|不含|并非|不(?!锈))[\u3400-\u9fff]{2}"

@@ -30,7 +30,7 @@ _ID_NUMBER: Final = re.compile(
     r"(?<!\d)\d{17}[\dx](?!\d)|(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)|(?<![a-z])[a-z]{2}\d{2}(?:\s?[a-z0-9]{4}){3,7}(?![a-z0-9])"
 )
 _ACCOUNT: Final = re.compile(
-    r"(?:微信|薇信|vx|wechat|qq|telegram|whatsapp|line id|instagram|snapchat|ig|skype|passport|护照|身份证|iban|ssn|工号|车牌)"
+    r"(?<![a-z])(?:微信|薇信|vx|wechat|qq|telegram|whatsapp|line id|instagram|snapchat|skype|passport|护照|身份证|iban|ssn|工号|车牌)"
     r"(?:号|码| ?id| ?no\.?| ?number)?\s?[:：是]?\s?@?[a-z0-9_\-]{5,}|(?<![\w.])@[a-z0-9_]{3,}|\bborn (?:on )?\d|出生于?\d|\b(?:order|customer|account|client|member) (?:no\.?|number|id|#)\s?:?\s?#?[a-z]*\d{4,}"
 )
 _STREET: Final = re.compile(

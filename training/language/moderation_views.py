@@ -36,7 +36,7 @@ EMOJI: Final = re.compile("[\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff]")
 _DRESSED: Final = re.compile(r"(?<![^\W_])(?=[a-z0-9@$!|]*[a-z])(?=[a-z0-9@$!|]*[0-9@$!|])[a-z0-9@$!|]*[a-z0-9@$|]")
 _STRETCHED: Final = re.compile(r"([a-z])\1{2,}")
 _SPACED: Final = re.compile(r"(?<![^\W_])(?:[a-z0-9]([ ._\-*|~+/\\])(?:[a-z0-9]\1){2,}[a-z0-9])(?![^\W_])")
-_MASKED: Final = re.compile(r"[a-z][*#]+[a-z]|[\u3400-\u9fff][*#_^~|+=][\u3400-\u9fff]")
+_MASKED: Final = re.compile(r"[a-z][*#]+[a-z]|[\u3400-\u9fff][*#_^][\u3400-\u9fff]")
 _BETWEEN_HAN: Final = re.compile(r"(?<=[\u3400-\u9fff])[\s*#._^~|+=\-·/\\@&]+(?=[\u3400-\u9fff])")
 _MIXED: Final = re.compile(r"(?=\w*[a-zA-Z])(?=\w*[\u0370-\u052f])\w+")
 
@@ -90,7 +90,7 @@ def _disguise(text: str, plain: str) -> str:
         return "invisible characters"
     if _MIXED.search(unicodedata.normalize("NFKC", text)):
         return "letters of several scripts in one word"
-    if any(0x1D400 <= ord(c) <= 0x1D7FF or 0x24B6 <= ord(c) <= 0x24E9 or 0xFF21 <= ord(c) <= 0xFF5A for c in text):
+    if any(0x1D400 <= ord(c) <= 0x1D7FF or 0x24B6 <= ord(c) <= 0x24E9 for c in text):
         return "letters from symbol alphabets"
     if sum(unicodedata.combining(c) > 0 for c in text) > 2 and re.search(r"[\u0300-\u036f]{2,}", text):
         return "stacked accents"
