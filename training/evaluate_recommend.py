@@ -4,9 +4,10 @@
     nightmarket evaluate recommend --data ../shared/data/taobao-userbehavior
 
 Days 1-7 fit and day 8 says which ranker would serve each setting (level, target, seen items kept or removed); then all are
-fitted anew on days 1-8 and day 9 judges: the blender, beside the simple rankers, the chosen ones and the peers. Every item
-of the days before is ranked. Truth: the distinct items of the day; those that were never seen before are misses ("full"),
-or not asked for ("warm"). Customers with events on both sides, and with a truth.
+fitted anew on days 1-8 and day 9 judges: the blender, beside the simple rankers, the blend that a shop's nights are served
+with, the chosen ones and the peers. Every item of the days before is ranked. Truth: the distinct items of the day; those
+that were never seen before are misses ("full"), or not asked for ("warm"). Customers with events on both sides, and with a
+truth.
 
 "With the crowd" the blender also knows how many of 58,000 other people touched an item in two hours of day 2, the folder's
 other sample. The peers did not have it, so it stands apart.
@@ -41,6 +42,7 @@ from training.recommend.ranker_examples import Target
 from training.recommend.ranker_protocol import Ranker, best
 from training.taobao_days import CROWD, TARGETS, Day, crowd_of, read_events
 from training.taobao_peers import MEASURES, Key, read_peers
+from training.tasks.recommender_ranker import NightRanker
 
 LENGTHS: Final = {"item": 20, "category": 10}
 SEEN: Final = {"item": ("kept", "removed"), "category": ("kept",)}
@@ -73,6 +75,7 @@ SIMPLE: Final[dict[str, Fit]] = {
     "item-knn": ItemKnn.fit,
     "ease": partial(Ease.fit, penalty=1.0),
     "als": Als.fit,
+    "the night's blend": NightRanker.fit,
 }
 
 

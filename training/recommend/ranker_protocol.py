@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 
 from pipelines.core.errors import TrainingError
 from training.recommend.interactions import NO_ITEM, Interactions
+from training.recommend.topk import top_k_of
 
 DAY_S: Final = 86_400.0
 _SETTINGS: Final = "model.json"
@@ -53,23 +54,10 @@ class Ranker(Protocol):
 def best(scores: np.ndarray, k: int, seen: csr_matrix | None = None) -> np.ndarray:
     """(n, k) places of the items with the highest scores (n, n_items), best first, NO_ITEM where there are fewer.
 
-    Items of equal score stand in the order of the catalogue. `seen` (n, n_items): items that a row must not list.
+    Items whose scores are equal as float32 stand in the order of the catalogue. `seen` (n, n_items): items that a row must
+    not list.
     """
-    told = np.array(scores, dtype=np.float64)
-    if seen is not None:
-        told[seen.nonzero()] = -np.inf
-    n, n_items = told.shape
-    lists = np.full((n, k), NO_ITEM, dtype=np.int64)
-    width = min(k, n_items)
-    if not width:
-        return lists
-    # The k-th highest score bounds what can be listed; what equals it is taken from the left.
-    bound = np.partition(told, n_items - width, axis=1)[:, n_items - width]
-    for row in range(n):
-        able = np.flatnonzero((told[row] >= bound[row]) & (told[row] > -np.inf))
-        order = np.argsort(-told[row, able], kind="stable")[:width]
-        lists[row, : len(order)] = able[order]
-    return lists
+    return top_k_of(lambda rows: scores[rows], scores.shape, k, exclude=seen)[0]
 
 
 def aligned(values: np.ndarray, known: np.ndarray, asked: np.ndarray, missing: float = 0.0) -> np.ndarray:
