@@ -16,6 +16,7 @@ import numpy as np
 from pipelines import fairness
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import InfeasibleError, NoDataError
+from pipelines.core.feedback import Feedback
 from pipelines.core.margins import margins_of
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop, Strategy
@@ -206,16 +207,16 @@ def read_customers(night: date, shop: Shop, store: Store) -> tuple["pa.Array", n
 
 
 def _resting(night: date, shop: Shop, store: Store, keys: "pa.Array") -> np.ndarray:
-    """Places in `keys` of the customers to whom something was delivered within the last `rest_nights` nights."""
+    """Places in `keys` of the customers to whom something was delivered within the last `rest_nights` nights, by the night
+    it was sent on, however late it was told."""
     import pyarrow.compute as pc
 
-    told = [read(store, "deliveries", [n], C.USER_KEY, C.STATUS) for n in window(night, shop.strategy.rest_nights)]
-    found = [
-        pc.index_in(rows.filter(pc.equal(rows[C.STATUS], "delivered"))[C.USER_KEY], value_set=keys).drop_null()
-        for rows in told
-        if rows is not None
-    ]
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *(part.to_numpy() for part in found)])).astype(np.int64)
+    feedback, found = Feedback(shop, store, night), [np.zeros(0, np.int64)]
+    for one in window(night, shop.strategy.rest_nights):
+        sent = feedback.sent_on(one)
+        whose = sent.filter(pc.equal(sent[C.STATUS], "delivered"))[C.USER_KEY]
+        found.append(pc.index_in(whose, value_set=keys).drop_null().to_numpy().astype(np.int64))
+    return np.unique(np.concatenate(found))
 
 
 def _items(night: date, store: Store, keys: "pa.Array", decisions: Decisions) -> "pa.Array":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.feedback import Feedback
 from pipelines.core.reading import read
 from pipelines.core.servicing import LOW_RATING, NEGATIVE
 from pipelines.core.shop import Shop, Strategy
@@ -60,11 +61,10 @@ def repeated(night: date, shop: Shop, store: Store, keys: "pa.Array") -> np.ndar
         return None
     result = np.zeros((len(keys), len(found)), dtype=bool)
     ids = {candidate.strategy_id: candidate for candidate in found}
+    feedback = Feedback(shop, store, night)
     for repeat in strategy.repeats:
-        for past in window(night, repeat.nights):
-            told = read(store, "deliveries", [past], C.USER_KEY, C.STRATEGY_ID, C.STATUS)
-            if told is None:
-                continue
+        for past in window(night, repeat.nights):  # of sending, however late it was told
+            told = feedback.sent_on(past)
             told = told.filter(pc.equal(told[C.STATUS], "delivered"))
             rows = pc.fill_null(pc.index_in(told[C.USER_KEY], value_set=keys), -1).to_numpy()
             had = told[C.STRATEGY_ID].to_numpy(zero_copy_only=False)

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -173,16 +173,25 @@ def test_a_limit_on_one_channel_leaves_the_others(store: Store, tmp_path: Path) 
     assert {row[C.N_ALLOWED] for row in rows} == {26}  # 20 of email are gone
 
 
-def test_who_was_written_to_rests_on_all_channels(store: Store, tmp_path: Path) -> None:
-    def delivered(nights_ago: int, keys: list[str], status: str = "delivered") -> None:
-        night = NIGHT - timedelta(days=nights_ago)
-        folder = store.partition("deliveries", night)
-        folder.mkdir(parents=True)
-        pq.write_table(pa.table({C.USER_KEY: keys, C.STATUS: [status] * len(keys)}), folder / "part-00000.parquet")
+def delivered(
+    store: Store, sent_ago: int, keys: list[str], status: str = "delivered", told_ago: int | None = None
+) -> None:
+    """Deliveries sent some nights ago, told on that night or a later one."""
+    folder = store.partition("deliveries", NIGHT - timedelta(days=sent_ago if told_ago is None else told_ago))
+    folder.mkdir(parents=True)
+    at = datetime.combine(NIGHT - timedelta(days=sent_ago), time(10))
+    rows = {
+        C.DELIVERY_ID: [f"{key} {sent_ago}" for key in keys], C.USER_KEY: keys,
+        C.STRATEGY_ID: ["email.none.morning.x1.plain"] * len(keys), C.STATUS: [status] * len(keys),
+        C.COST_CENTS: [1] * len(keys), C.SENT_AT: [at] * len(keys),
+    }  # fmt: skip
+    pq.write_table(pa.table(rows), folder / "part-00000.parquet")
 
-    delivered(0, [KEYS[0], "f" * 64])
-    delivered(1, [KEYS[1]])
-    delivered(2, [KEYS[2]])
+
+def test_who_was_written_to_rests_on_all_channels(store: Store, tmp_path: Path) -> None:
+    delivered(store, 0, [KEYS[0], "f" * 64])
+    delivered(store, 1, [KEYS[1]])
+    delivered(store, 2, [KEYS[2]])
     of = shop(holdout_percent=0, control_percent=0, nightly_budget_cents=10**9, rest_nights=2)
     _, rows = planned(store, of, tmp_path / "staging")
     assert [(row[C.BINDING_CONSTRAINT], row[C.N_ALLOWED]) for row in rows[:2]] == [("frequency_cap", 0)] * 2
@@ -191,10 +200,19 @@ def test_who_was_written_to_rests_on_all_channels(store: Store, tmp_path: Path) 
     assert all(row[C.N_ALLOWED] == 46 for row in rows)
 
 
+def test_rest_is_counted_from_the_night_of_the_message_however_late_it_is_told(store: Store, tmp_path: Path) -> None:
+    delivered(store, 2, [KEYS[0]], told_ago=0)
+    delivered(store, 3, [KEYS[1]], told_ago=1)
+    of = shop(holdout_percent=0, control_percent=0, nightly_budget_cents=10**9, rest_nights=3)
+    _, rows = planned(store, of, tmp_path / "three")
+    assert [row[C.N_ALLOWED] for row in rows[:3]] == [0, 46, 46]
+    _, rows = planned(store, shop(holdout_percent=0, rest_nights=2), tmp_path / "two")
+    assert all(row[C.N_ALLOWED] == 46 for row in rows)
+
+
 def test_a_bounced_message_needs_no_rest(store: Store, tmp_path: Path) -> None:
-    folder = store.partition("deliveries", NIGHT)
-    folder.mkdir(parents=True)
-    pq.write_table(pa.table({C.USER_KEY: KEYS[:2], C.STATUS: ["bounced", "skipped"]}), folder / "part-00000.parquet")
+    delivered(store, 0, KEYS[:1], "bounced")
+    delivered(store, 1, KEYS[1:2], "skipped")
     _, rows = planned(store, shop(holdout_percent=0, rest_nights=2), tmp_path / "staging")
     assert all(row[C.N_ALLOWED] == 46 for row in rows)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,13 @@ def test_what_was_delivered_within_the_nights_is_a_repeat_and_what_was_not_is_no
     for back in (0, 2, 3):
         rows = [row for row in told if row[3] == back]
         columns = {
+            C.DELIVERY_ID: [f"{r[0]} {r[3]}" for r in rows],
             C.USER_KEY: [r[0] for r in rows],
             C.STRATEGY_ID: [r[1] for r in rows],
             C.CHANNEL: [r[1].partition(".")[0] for r in rows],
             C.STATUS: [r[2] for r in rows],
+            C.COST_CENTS: [1] * len(rows),
+            C.SENT_AT: [datetime.combine(NIGHT - timedelta(days=back), time(10))] * len(rows),
         }
         write(store, "deliveries", columns, NIGHT - timedelta(days=back))
     keys = pa.array(KEYS)

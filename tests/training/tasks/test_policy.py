@@ -218,8 +218,12 @@ def test_a_state_counts_what_was_sent_lately_and_what_may_still_be_sent(tmp_path
     caps = {channel.id: channel.cap_messages for channel in small.strategy.channels}
     allowed = [small.strategy.channels[0].default_consent * 1.0] * 2
     assert [found[left_on(name)].to_pylist() for name in caps] == [[0.0, 2 * allowed[0]], [2 * allowed[0], 0.0]]
-    rested = small.model_copy(update={"strategy": small.strategy.model_copy(update={"rest_nights": 1})})
-    assert states_of(rested, store, last)[left_on("push")].to_pylist() == [0.0, 0.0]
+    agreed = tuple(one.model_copy(update={"default_consent": True}) for one in small.strategy.channels)
+    for nights, ann_on_push in ((0, 2.0), (1, 0.0)):
+        strategy = small.strategy.model_copy(update={"rest_nights": nights, "channels": agreed})
+        left = states_of(small.model_copy(update={"strategy": strategy}), store, last)
+        assert left[left_on("push")].to_pylist() == [ann_on_push, 0.0]
+        assert left[left_on("email")].to_pylist() == [0.0, 2.0], "ben's message bounced: no rest"
 
 
 def test_a_state_counts_what_is_told_late_for_its_own_night_once_and_only_when_it_was_told(tmp_path: Path) -> None:
