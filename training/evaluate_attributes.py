@@ -45,7 +45,10 @@ def run(data: Path) -> dict[str, Any]:
     rows: dict[str, int] = {}
     for attribute in (BRAND, COLOUR):
         fit, judged = parted(products, attribute)
-        rows |= {f"{attribute}_fit": sum(bool(one.told.get(attribute)) for one in fit), f"{attribute}_judged": len(judged)}
+        rows |= {
+            f"{attribute}_fit": sum(bool(one.told.get(attribute)) for one in fit),
+            f"{attribute}_judged": len(judged),
+        }
         told = _judged(attribute, fit, judged)
         for group, values in told.items():
             if group == "metrics":
@@ -68,7 +71,9 @@ def parted(products: Sequence[Product], attribute: str) -> tuple[list[Product], 
     """Products that fit, and those that judge: of these only who tells the attribute."""
     judges = [zlib.crc32(one.item_id.encode()) % 10 < JUDGED_TENTHS for one in products]
     fit = [one for one, is_judge in zip(products, judges, strict=True) if not is_judge]
-    return fit, [one for one, is_judge in zip(products, judges, strict=True) if is_judge and normal(one.told.get(attribute, ""))]
+    return fit, [
+        one for one, is_judge in zip(products, judges, strict=True) if is_judge and normal(one.told.get(attribute, ""))
+    ]
 
 
 def _judged(attribute: str, fit: Sequence[Product], judged: Sequence[Product]) -> dict[str, Any]:
@@ -96,7 +101,8 @@ def _compared(drawn: Mapping[str, Mapping[str, np.ndarray]], attribute: str) -> 
 
     def told(values: Mapping[str, np.ndarray], less: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         return {
-            f"{attribute}_{name}": Interval.of(one - less[name] if less else one).as_dict() for name, one in values.items()
+            f"{attribute}_{name}": Interval.of(one - less[name] if less else one).as_dict()
+            for name, one in values.items()
         }
 
     others = [who for who in drawn if who not in ("ours", ALL)]

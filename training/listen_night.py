@@ -5,14 +5,13 @@ for many, and what items say of themselves.
 
 The spec is written by pipelines/listen.py: `shop`, `root`, `night`, `out`, `threads`; `model` {folder, name, version} of the
 champion of task sentiment, its folder null where there is none. All nights of the window are heard with the same ears, those
-of tonight, so that a count of last week and one of tonight mean the same. Rows go to <out>/TABLE/, the result {rows: {TABLE:
-n}, counts} to <out>/result.json.
+of tonight, so that a count of last week and one of tonight mean the same. Rows go to <out>/TABLE/, the result {rows: {TABLE: n}, counts} to <out>/result.json.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,10 +30,10 @@ from training.job import run_job
 from training.language.aspects import OTHER, Ears, Judge, Mention
 from training.language.attributes import guessed
 from training.language.clauses import sentences
-from training.language.masking import masked
 from training.language.summary import Pick, Said, summed_up
 from training.language.surge import Watch, surges, told
 from training.language.tongue import tongue_of
+from training.language.transcripts import masked
 
 _KINDS: Final = {STRING: pa.string(), DOUBLE: pa.float64(), BIGINT: pa.int64()}
 _CATALOG: Final = (C.ITEM_ID, C.TITLE, C.DESCRIPTION, C.CATEGORY_ID, C.CATEGORY_PATH, C.BRAND, C.ATTRIBUTES)
@@ -72,14 +71,26 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     shop, night = Shop.model_validate(spec["shop"]), date.fromisoformat(spec["night"])
     if shop.listen is None:
         raise WrongUseError(f"shop {shop.shop}: no 'listen' in its configuration; add it")
-    store, settings = Store(Path(spec["root"]), shop.shop), shop.listen
+    store, out = Store(Path(spec["root"]), shop.shop), Path(spec["out"])
+    rows, counts = _heard(shop.listen, store, night, _judge(spec))
+    for name, found in rows.items():
+        _write(out, name, found)
+    return {"rows": {name: len(found) for name, found in rows.items()}, "counts": counts}
+
+
+def _heard(
+    settings: Listen, store: Store, night: date, judge: Judge | None
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
+    """Rows by table, and counts."""
     nights = window(night, settings.window_nights)
     reviews = reviews_of(store, nights)
-    ears = replace(Ears.fit(reviews.texts, reviews.positive, settings.topics), judge=_judge(spec))
+    ears = replace(Ears.fit(reviews.texts, reviews.positive, settings.topics), judge=judge)
     heard = ears.hear_all(reviews.texts, reviews.stars)
     watch, names = watched(reviews, heard, nights, settings)
     catalog = read(store, "catalog", [night], *_CATALOG)
-    titles = {} if catalog is None else dict(zip(*(catalog[name].to_pylist() for name in (C.ITEM_ID, C.TITLE)), strict=True))
+    titles = (
+        {} if catalog is None else dict(zip(*(catalog[name].to_pylist() for name in (C.ITEM_ID, C.TITLE)), strict=True))
+    )
     alerts = _alerts(watch, names, reviews, heard, nights, titles)
     rows = {
         "review_opinions": _opinions(reviews, heard, len(nights) - 1),
@@ -87,20 +98,13 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         "review_summaries": _summaries(reviews, heard, settings) + _examples(alerts, reviews, heard, nights),
         "item_attributes": [] if catalog is None else guessed(catalog, settings.precision),
     }
-    out = Path(spec["out"])
-    for name, found in rows.items():
-        _write(out, name, found)
-    tonight = int((reviews.place == len(nights) - 1).sum())
-    return {
-        "rows": {name: len(found) for name, found in rows.items()},
-        "counts": {
-            "reviews": tonight,
-            "reviews_in_window": len(reviews.ids),
-            "topics_found": [name.removeprefix("topic: ") for name in ears.topics],
-            "aspects": _tally(reviews, heard, len(nights)),
-            "threshold": watch.threshold,
-            "no_alarm": watch.why,
-        },
+    return rows, {
+        "reviews": int((reviews.place == len(nights) - 1).sum()),
+        "reviews_in_window": len(reviews.ids),
+        "topics_found": [name.removeprefix("topic: ") for name in ears.topics],
+        "aspects": _tally(reviews, heard, len(nights)),
+        "threshold": watch.threshold,
+        "no_alarm": watch.why,
     }
 
 
@@ -115,12 +119,10 @@ def reviews_of(store: Store, nights: Sequence[date]) -> Reviews:
             found[row[C.REVIEW_ID]] = (place, row)
     kept = [(place, row) for place, row in found.values() if row[C.TEXT].strip()]
     rating = np.array([np.nan if row[C.RATING] is None else row[C.RATING] for _, row in kept], dtype=float)
-    return Reviews(
-        *([row[name] for _, row in kept] for name in (C.REVIEW_ID, C.USER_KEY, C.ITEM_ID, C.TEXT)),
-        [row[C.LANGUAGE] or tongue_of(row[C.TEXT]) for _, row in kept],
-        rating,
-        np.array([place for place, _ in kept], dtype=np.int64),
-    )  # fmt: skip
+    ids, users, items, texts = ([row[name] for _, row in kept] for name in (C.REVIEW_ID, C.USER_KEY, C.ITEM_ID, C.TEXT))
+    languages = [row[C.LANGUAGE] or tongue_of(row[C.TEXT]) for _, row in kept]
+    place = np.array([place for place, _ in kept], dtype=np.int64)
+    return Reviews(ids, users, items, texts, languages, rating, place)
 
 
 def _judge(spec: dict[str, Any]) -> Judge | None:

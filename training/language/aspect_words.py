@@ -5,6 +5,12 @@ Written "english words|中文词语", spaces between words. Each shop's own revi
 
 from typing import Final
 
+
+def words_in(text: str) -> frozenset[str]:
+    """What stands between spaces."""
+    return frozenset(text.split())
+
+
 ASPECTS: Final = {
     "price": "price cost expensive cheap affordable value worth pricey bargain overpriced discount sale|"
     "价格 价钱 便宜 贵 性价比 划算 实惠 降价 价位 优惠 价 值得",
@@ -42,16 +48,16 @@ BAD: Final = (
     "never long stale rotten overpriced flimsy thin odd weird unacceptable fell torn cracked delay delayed|"
     "差 差评 坏 失望 退货 退款 假 假货 烂 难吃 难看 垃圾 破 慢 晚 迟 后悔 不好 不满意 太差 劣质 难用 划痕 不值 骗 脏 吵 少 上当 很差 不新鲜"
 )
-STOP: Final = frozenset(
+STOP: Final = words_in(
     "i you he she we they my your his her our their me him them us its and or of to in on at for with from by as if then than "
     "are were been being have has had do does did will would can could should may might am there here what which who when "
     "where how why all some one two more most other out up down over again just only also get got go went make made i'm "
     "ve re ll don im it's this these those because while even bit lot thing item product order ordered buy bought "
-    "purchase very really day time still after before into about back".split()
+    "purchase very really day time still after before into about back"
 )
-STOP_ZH: Final = frozenset(
+STOP_ZH: Final = words_in(
     "我们 你们 他们 这个 那个 这样 什么 怎么 一个 一下 一点 自己 还是 就是 但是 因为 所以 如果 可以 没有 时候 东西 "
-    "已经 现在 感觉 觉得 知道 不是 真的 非常 比较 还有 而且 或者 虽然 这款 购买 商品 买的 的时 时候".split()
+    "已经 现在 感觉 觉得 知道 不是 真的 非常 比较 还有 而且 或者 虽然 这款 购买 商品 买的 的时 时候"
 )
 
 

@@ -159,7 +159,9 @@ def _weights(
             found = {word for clause in review for word in clause}
             counts[label > 0.5].update(found)
             sizes[label > 0.5] += 1
-    kept = sorted({*seeds, *(word for word in counts[True] | counts[False] if counts[True][word] + counts[False][word] >= 5)})
+    kept = sorted(
+        {*seeds, *(word for word in counts[True] | counts[False] if counts[True][word] + counts[False][word] >= 5)}
+    )
     good, bad = (np.array([counts[label][word] for word in kept], float) for label in (True, False))
     seed = np.array([seeds.get(word, 0.0) for word in kept]) * _SEED_ODDS / 2
     n_good, n_bad = sizes[True] + 1.0, sizes[False] + 1.0
@@ -183,7 +185,9 @@ def _grown(told: Sequence[Sequence[str]], seeded: Ears, weights: dict[str, float
                     beside[name][place[word]] += 1
     if not kept:
         return dict(seeded.aspects)
-    z = np.stack([log_odds(counts, total - counts, _PRIOR_WORDS * total / total.sum())[1] for counts in beside.values()])
+    z = np.stack(
+        [log_odds(counts, total - counts, _PRIOR_WORDS * total / total.sum())[1] for counts in beside.values()]
+    )
     share = np.stack(list(beside.values())) / total
     known = {word for names in seeded.aspects.values() for word in names}
     grown = dict(seeded.aspects)
@@ -212,7 +216,12 @@ def _whole(found: Sequence[str], known: Sequence[str], everywhere: Mapping[str, 
 
 
 def _says_nothing(word: str) -> bool:
-    return word in STOP or word in STOP_ZH or word.isdigit() or any(one in "的了是我你他她很太也都就在和与着" for one in word)
+    return (
+        word in STOP
+        or word in STOP_ZH
+        or word.isdigit()
+        or any(one in "的了是我你他她很太也都就在和与着" for one in word)
+    )
 
 
 def _topics(

@@ -80,7 +80,12 @@ def products_of(catalog: pa.Table) -> list[Product]:
         told = _told(columns[C.ATTRIBUTES][at])
         brand = clean(columns[C.BRAND][at] or "")
         made.append(
-            Product(item, items.titles[at], clean(columns[C.DESCRIPTION][at] or ""), told | ({BRAND: brand} if brand else {}))
+            Product(
+                item,
+                items.titles[at],
+                clean(columns[C.DESCRIPTION][at] or ""),
+                told | ({BRAND: brand} if brand else {}),
+            )
         )
     return made
 
@@ -118,7 +123,9 @@ def fit_finder(attribute: str, products: Sequence[Product], precision: float) ->
         if judged.any():
             chance[judged] = _chance(x[judged], fit_logistic(x[fit], is_right[fit]))
     first = np.flatnonzero(np.diff(owner, prepend=-1))
-    best = np.array([start + int(chance[start:stop].argmax()) for start, stop in zip(first, [*first[1:], len(owner)], strict=True)])
+    best = np.array(
+        [start + int(chance[start:stop].argmax()) for start, stop in zip(first, [*first[1:], len(owner)], strict=True)]
+    )
     threshold = least_confidence(chance[best], is_right[best], precision)
     return Finder(known, fit_logistic(x, is_right), mean, scale, threshold)
 
@@ -194,7 +201,9 @@ def categories_of(catalog: pa.Table, precision: float) -> list[dict[str, Any]]:
     """
     items = items_of(catalog)
     paths = [path or "" for path in catalog[C.CATEGORY_PATH].to_pylist()]
-    labels = np.array([path or (name or "") for path, name in zip(paths, catalog[C.CATEGORY_ID].to_pylist(), strict=True)])
+    labels = np.array(
+        [path or (name or "") for path, name in zip(paths, catalog[C.CATEGORY_ID].to_pylist(), strict=True)]
+    )
     says = np.array([bool(text) for text in items.texts])
     asked = (labels == "") & says
     if not asked.any():
@@ -202,7 +211,9 @@ def categories_of(catalog: pa.Table, precision: float) -> list[dict[str, Any]]:
     fold = np.array([sum(map(ord, item)) % _FOLDS for item in items.ids.tolist()])
     nothing = np.zeros((len(items), 1), np.float32)
     try:
-        model = fit_categories(items, nothing, labels, (labels != "") & (fold > 0), (labels != "") & (fold == 0), precision)
+        model = fit_categories(
+            items, nothing, labels, (labels != "") & (fold > 0), (labels != "") & (fold == 0), precision
+        )
     except TrainingError:  # fewer than two categories are known well enough
         return []
     guess = model.predict(items.take(asked), nothing[asked])

@@ -27,7 +27,7 @@ _RUN: Final = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+(?:['’][a-z]+)?")
 _DENIES_EN: Final = re.compile(r"^(?:not|no|never|nothing|without|hardly|cannot|isnt|dont|.*n['’]t)$")
 _DENIES_ZH: Final = re.compile(r"(?:不是|不太|不够|并不|没有|没|未|别|无|不)")
 _REACH: Final = 3  # words, or characters, that a denial reaches
-_FILLER: Final = frozenset("a an the very so too really quite that this it is was be any much as at all".split())
+_FILLER: Final = frozenset(re.split(" ", "a an the very so too really quite that this it is was be any much as at all"))
 
 
 @dataclass(frozen=True)

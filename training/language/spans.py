@@ -127,7 +127,11 @@ class Gazetteer:
         """From the products that tell the attribute; how rare a word is from all."""
         made = cls(attribute)
         made.title_words.update(word for read in reads for word in set(read.title.normal))
-        told = [(read, normal(one.told[attribute])) for one, read in zip(products, reads, strict=True) if one.told.get(attribute)]
+        told = [
+            (read, normal(one.told[attribute]))
+            for one, read in zip(products, reads, strict=True)
+            if one.told.get(attribute)
+        ]
         made.values.update(value for _, value in told if value)
         for read, value in told:
             held = {text for _, _, text in read.title.stretches() if text in made.values}

@@ -4,8 +4,8 @@
 
 Of every topic the newest 1, 2, 4 and 7 nights are asked how likely as many reviews would blame it by chance (a scan
 statistic, Naus 1965), given those before. What is usual is known from few nights only and differs from night to night by
-more than chance: counts are negative binomial around a mean that is gamma distributed, which has the closed form that
-Held and Paul 2012 (Biometrical Journal 54) give for such alarms. The threshold is not taken from theory: nights without any
+more than chance: counts are negative binomial, as in Noufaily et al. 2013 (Statistics in Medicine 32), of a variance that holds
+both. The threshold is not taken from theory: nights without any
 surge are drawn with the shop's own reviews a night, means and spread, are watched by this very rule, and the threshold is
 the largest with which they bring no more new alerts than the budget.
 """
@@ -24,8 +24,8 @@ _SHORTEST: Final = 7  # nights before the recent ones, from which it can be told
 _HALF: Final = 0.5  # reviews that blame a topic nobody has blamed yet (Jeffreys' prior of a rate)
 _WEEK_PRIOR: Final = 20.0  # reviews from which on a weekday's own share counts for half
 _DRAWN_NIGHTS: Final = 3_000
+_BLOCK_NIGHTS: Final = 100  # drawn with the same means
 _MAX_SPREAD: Final = 10.0  # variance over mean
-_SAFETY: Final = 0.75  # of the budget: true means are not those of the few nights that the drawn ones are like
 _SPREAD_NIGHTS: Final = 20  # nights from which on a topic's own spread counts for half
 
 
@@ -51,7 +51,13 @@ class Watch:
 
 
 def surges(
-    negative: np.ndarray, reviews: np.ndarray, weekday: np.ndarray, *, budget: float, seed: int, nights: int | None = None
+    negative: np.ndarray,
+    reviews: np.ndarray,
+    weekday: np.ndarray,
+    *,
+    budget: float,
+    seed: int,
+    nights: int | None = None,
 ) -> Watch:
     """Topics that surge at the end of the last night.
 
@@ -64,7 +70,6 @@ def surges(
     if len(reviews) < _SHORTEST + RECENT_NIGHTS:
         told = f"{len(reviews)} nights of reviews: {_SHORTEST + RECENT_NIGHTS} are needed to know what is usual"
         return Watch((), 0.0, told)
-    length = len(reviews)
     threshold = _threshold(negative, reviews, weekday, budget, seed, nights or _DRAWN_NIGHTS)
     p, expected = _p_values(negative[:, None], reviews[:, None], weekday[:, None])
     found = []
@@ -141,20 +146,25 @@ def _threshold(
     negative: np.ndarray, reviews: np.ndarray, weekday: np.ndarray, budget: float, seed: int, nights: int
 ) -> float:
     """The largest p value with which drawn nights, like those before the recent ones, bring at most `budget` new alerts a
-    night; they are watched as these are, so what a few nights leave unknown is in it."""
+    night. They are watched as these are, and their means are drawn as far as they are unknown."""
     rng, length = np.random.default_rng(seed), len(reviews)
     usual = slice(0, length - RECENT_NIGHTS)
     known = negative[usual, None], reviews[usual, None], weekday[usual, None]
     share = _shares(*known)
     spread = _spreads(*known, share)[0]
-    days = (int(weekday[0]) + np.arange(nights + length - 1)) % 7
+    told_by = (negative[usual].sum(axis=0) + _HALF) / spread  # counts that differ by no more than chance
     by_day = [reviews[weekday == day] for day in range(7)]
-    drawn = np.array([rng.choice(by_day[day]) for day in days])
-    counts = draw(share[days, 0], spread, drawn, rng)
-    windows = np.arange(length)[:, None] + np.arange(nights)[None, :]
-    p, _ = _p_values(counts[windows], drawn[windows], days[windows])
-    enough = np.stack([_rolling(counts, span)[windows[-1]] >= LEAST for span in SPANS])
-    return _largest(np.where(enough, p, 1.0).min(axis=0), budget)
+    days = (int(weekday[0]) + np.arange(_BLOCK_NIGHTS + length - 1)) % 7
+    windows = np.arange(length)[:, None] + np.arange(_BLOCK_NIGHTS)[None, :]
+    least = []
+    for _ in range(max(1, nights // _BLOCK_NIGHTS)):
+        rate = share[days, 0] * rng.gamma(told_by) / told_by  # the means themselves are not known better
+        drawn = np.array([rng.choice(by_day[day]) for day in days])
+        counts = draw(np.minimum(rate, 1.0), spread, drawn, rng)
+        p, _ = _p_values(counts[windows], drawn[windows], days[windows])
+        enough = np.stack([_rolling(counts, span)[windows[-1]] >= LEAST for span in SPANS])
+        least.append(np.where(enough, p, 1.0).min(axis=0))
+    return _largest(np.stack(least), budget)
 
 
 def _rolling(counts: np.ndarray, span: int) -> np.ndarray:
@@ -164,13 +174,13 @@ def _rolling(counts: np.ndarray, span: int) -> np.ndarray:
 
 
 def _largest(least: np.ndarray, budget: float) -> float:
-    """By bisection over the p values (nights, topics) that came."""
+    """By bisection over the p values (blocks, nights, topics) that came."""
     values = np.unique(least[least < 0.5])
-    allowed = _SAFETY * budget * len(least)
+    allowed = budget * least.shape[0] * least.shape[1]
     low, high = 0, len(values)  # so many of the values may be at or below the threshold
     while low < high:
         middle = (low + high + 1) // 2
-        if begun(least <= values[middle - 1]).sum() <= allowed:
+        if sum(begun(block).sum() for block in least <= values[middle - 1]) <= allowed:
             low = middle
         else:
             high = middle - 1
@@ -179,10 +189,10 @@ def _largest(least: np.ndarray, budget: float) -> float:
 
 def begun(alarm: np.ndarray) -> np.ndarray:
     """(nights, topics) bool: an alarm after RECENT_NIGHTS without one of the same topic is a new alert."""
-    before = np.cumsum(alarm, axis=0)
-    shifted = np.concatenate([np.zeros((1, alarm.shape[1]), before.dtype), before[:-1]])
-    older = np.concatenate([np.zeros((RECENT_NIGHTS, alarm.shape[1]), before.dtype), shifted[:-RECENT_NIGHTS]])
-    return np.asarray(alarm & (shifted - older[: len(shifted)] == 0))
+    made = alarm.copy()
+    for back in range(1, min(RECENT_NIGHTS, len(alarm) - 1) + 1):
+        made[back:] &= ~alarm[:-back]
+    return made
 
 
 def told(surge: Surge, topic: str, items: Sequence[str], *, first_night: str) -> str:
