@@ -20,6 +20,7 @@ from pipelines.cli_options import (
     print_json,
 )
 from pipelines.cli_review import review
+from pipelines.cli_service import answer
 from pipelines.core.config import load_machine, load_shop
 from pipelines.core.errors import EXIT_FAILED, NightmarketError, WrongUseError
 from pipelines.core.machine import Machine
@@ -279,6 +280,7 @@ for command in (
     promote,
     rollback,
     readout,
+    answer,
     up,
     down,
     erase,

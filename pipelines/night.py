@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pipelines import (
     accounting,
     clean,
+    converse,
     explain,
     features,
     land,
@@ -110,7 +111,7 @@ _WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "clean": lambda night, context: clean.run(night, context),
     "features": lambda night, context: features.run(night, context),
     "learn": lambda night, context: learn.run(night, context),
-    "listen": lambda night, context: listen.run(night, context),
+    "listen": lambda night, context: converse.run(night, context, listen.run(night, context)),
     "market": lambda night, context: market.run(night, context),
     "recommend": lambda night, context: recommend.run(night, context),
     "score": lambda night, context: score.run(night, context),

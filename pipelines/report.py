@@ -22,6 +22,8 @@ from pipelines.report_audience import MEASURED_NIGHTS
 from pipelines.report_calibration import SCORES, nights_scored
 from pipelines.report_models import closed_loop_file
 from pipelines.report_numbers import TREND_NIGHTS, collect
+from pipelines.report_service import OPEN_NIGHTS
+from pipelines.report_service import TABLE as CONVERSATIONS
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
 TABLE, PAGE, NUMBERS = "nightly_report", "report.html", "report.json"
@@ -30,7 +32,7 @@ PARTS = (
     TEMPLATE,
     *(
         TEMPLATE.with_name(f"report_{part}.html.j2")
-        for part in ("brought", "decisions", "market", "policies", "recommend")
+        for part in ("brought", "decisions", "market", "policies", "recommend", "service")
     ),
 )
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12
@@ -157,6 +159,7 @@ def _inputs(night: date, shop: Shop, store: Store) -> dict[str, str]:
     for table in ("campaign_plan", "plan_reasons"):
         inputs |= store.inputs(table, window(night, MEASURED_NIGHTS + 1))
     inputs |= store.inputs(SCORES, nights_scored(night, store))
+    inputs |= store.inputs(CONVERSATIONS, window(night, OPEN_NIGHTS))
     played = closed_loop_file(store)
     if shop.simulator and played.exists():
         inputs["evaluations/closed_loop"] = file_hash(played)

@@ -27,6 +27,7 @@ from pipelines.report_policies import policies, uplift
 from pipelines.report_read import ranked, rows_by, share
 from pipelines.report_reasons import reasons
 from pipelines.report_recommend import recommended
+from pipelines.report_service import served
 from pipelines.trend import category_counts
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
@@ -57,6 +58,7 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     sections["coming"] = coming(night, store, sections["trend"])
     sections["prices"] = prices(night, shop, store)
     sections["recommended"] = recommended(night, shop, store)
+    sections["served"] = served(night, shop, store)
     sections["quality"] = quality(night, shop, store, sections)
     sections["headline"] = headline(sections)
     return sections

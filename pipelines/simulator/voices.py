@@ -16,7 +16,8 @@ LANGUAGES: Final = ("en", "zh")
 _DEFECT_BELOW = -1.6  # quality plus luck
 _QUESTION_SHARE = 0.004  # of customers, a night
 
-# "English=中文"; {item} is what a person calls it, {days} how late it came.
+# "English=中文"; {item} is what a person calls it, {days} how late it came, {order} the order's number. Talks: customer and desk
+# take turns, the customer first.
 _REVIEWS: Final = {
     "late": (
         "The {item} came {days} days late and nobody told me why.={item}晚到了{days}天，也没人说明原因。",
@@ -65,6 +66,13 @@ _TALKS: Final = {
             "I have asked the carrier and will write to you today.=我已联系快递公司，今天给您回复。",
             "Thank you, please hurry.=谢谢，请尽快。",
         ),
+        (
+            "Has order {order} been shipped? The {item} should have come {days} days ago.=订单{order}发货了吗？{item}{days}天前就该到了。",
+            "It is held up at the depot, I am afraid.=抱歉，包裹在中转站滞留了。",
+            "THIS IS THE THIRD TIME!!! Nobody ever answers me!=这是第三次了！！！从来没人理我！",
+            "I understand, a colleague will call you.=理解您的心情，同事会给您打电话。",
+            "I want to speak to a manager, this is ridiculous.=叫你们经理来，太过分了。",
+        ),
     ),
     "defect": (
         (
@@ -77,6 +85,18 @@ _TALKS: Final = {
             "We send the missing part today, free of charge.=我们今天免费补发配件。",
             "I would rather have my money back.=我还是想退款。",
         ),
+        (
+            "Hello=你好",
+            "Good morning, how can I help?=您好，请问有什么可以帮您？",
+            "The {item} of order {order} stopped working after two days.=订单{order}的{item}用了两天就坏了。",
+            "I am sorry, we send you a new one today.=非常抱歉，我们今天给您补发新的。",
+            "Great, thank you very much!=太好了，非常感谢！",
+        ),
+        (
+            "Your {item} is rubbish, it fell apart. I want to make a complaint!=你们的{item}是垃圾，散架了，我要投诉！",
+            "I am sorry to hear that. Which order is it?=非常抱歉，请问是哪个订单？",
+            "{order}. I will never buy here again.={order}，再也不来买了。",
+        ),
     ),
     "question": (
         (
@@ -88,6 +108,26 @@ _TALKS: Final = {
             "Does the {item} come in another colour?={item}有别的颜色吗？",
             "Only the colours shown on the page, I am afraid.=抱歉，只有页面上的颜色。",
             "A pity, thank you anyway.=可惜了，还是谢谢。",
+        ),
+        (
+            "My discount code for the {item} is not accepted.=买{item}的优惠码用不了。",
+            "It goes into the field at the checkout, one code per order.=请在结算页输入，每单限用一张。",
+            "It works now, thanks.=可以了，谢谢。",
+        ),
+        (
+            "How much does the {item} cost, and which payment methods do you accept?={item}多少钱？支持哪些支付方式？",
+            "The price is on the page; card, PayPal or invoice.=价格见页面，支持银行卡和账单。",
+            "Perfect, that is all.=好的，没问题了。",
+        ),
+        (
+            "Can you recommend a good film for tonight?=今晚有什么好看的电影推荐吗？",
+            "I am afraid I only know about our shop.=抱歉，我只了解本店的商品。",
+            "Never mind.=那算了。",
+        ),
+        (
+            "I gave the wrong address for order {order}, can you change it?=订单{order}的地址写错了，能改吗？",
+            "Done, it goes to the new one.=已改好，会寄到新地址。",
+            "Thanks a lot!=多谢！",
         ),
     ),
 }
@@ -158,19 +198,25 @@ def speak(world: World, night: int, arrived: Orders, wished: Ints) -> Voices:
     for number, (cause, user, item, days, at) in enumerate(talks):
         tongue = int(world.customers.is_chinese[user])
         script = _TALKS[cause][int(rng.integers(len(_TALKS[cause])))]
-        for turn, part in enumerate(script[: 2 + int(rng.random() < 0.6)]):
+        order = f"NM-{_day(night)}{number:04d}"
+        said = script if rng.random() < 0.6 else script[:2]  # some never write again
+        at_turn = at
+        for turn, part in enumerate(said):
             messages.append(
                 line(
                     "message",
                     len(messages),
                     conversation_id=f"t{_day(night)}{number:05d}",
                     user_id=world.customers.ids[user],
-                    sender="agent" if turn == 1 else "customer",
-                    text=part.split("=")[tongue].format(item=world.catalogue.name(item, tongue), days=days),
+                    sender="agent" if turn % 2 else "customer",
+                    text=part.split("=")[tongue].format(
+                        item=world.catalogue.name(item, tongue), days=days, order=order
+                    ),
                     language=LANGUAGES[tongue],
-                    occurred_at=iso(world, night, at + turn * rng.uniform(60, 900)),
+                    occurred_at=iso(world, night, at_turn),
                 )
             )
+            at_turn += rng.uniform(60, 900)
     return Voices(reviews, messages, arrived.user[complains], second[complains] + 1800.0)
 
 

@@ -1,0 +1,39 @@
+"""Reads the night's talks with the service desk.
+
+    python -m training.converse_night SPEC.json
+
+The spec is written by pipelines/converse.py: `shop`, `knowledge`, `root`, `night`, `out`. Rows go to
+<out>/conversations/part-00000.parquet, the result {rows, counts} to <out>/result.json.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipelines.core.errors import WrongUseError
+from pipelines.core.servicing import Knowledge
+from pipelines.core.shop import Shop
+from pipelines.core.storage import Store
+from training.job import run_job
+from training.language.conversations import TABLE, conversations_of, counts_of, messages_tonight
+from training.language.phrases import PhraseReader
+
+
+def run(spec: dict[str, Any]) -> dict[str, Any]:
+    """Writes the table of the night under spec["out"]. Raises WrongUseError where the shop has no desk."""
+    shop, knowledge = Shop.model_validate(spec["shop"]), Knowledge.model_validate(spec["knowledge"])
+    if shop.service is None:
+        raise WrongUseError(f"shop {shop.shop}: no 'service' in its configuration; add it")
+    store = Store(Path(spec["root"]), shop.shop)
+    messages = messages_tonight(store, date.fromisoformat(spec["night"]), shop.service.window_nights)
+    found = conversations_of(messages, knowledge, PhraseReader.fit(*knowledge.examples), None, shop.service)
+    folder = Path(spec["out"]) / TABLE
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(found, folder / "part-00000.parquet", compression="zstd", store_schema=False)
+    return {"rows": found.num_rows, "counts": counts_of(found)}
+
+
+if __name__ == "__main__":
+    run_job(run)
