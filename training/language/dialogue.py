@@ -153,7 +153,7 @@ class Dialogue:
             state = replace(state, tongue=turn.tongue)
         if state.handed_over:
             return self._say(self.knowledge.sentences.waiting, state, turn)
-        named = slots_of(turn.text, today, self.goods or Goods())
+        named = slots_of(turn.text, today, self.goods or Goods(), state.asked)
         state = replace(state, slots=state.slots | named)
         if turn.is_upset:
             return self._hand_over(UPSET, state, turn)

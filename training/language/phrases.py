@@ -59,13 +59,14 @@ class PhraseReader:
         return cls(np.array(names, dtype=object), temperature, cut, _Ridge.fit(given, place, len(names)))
 
     def predict(self, texts: Sequence[str]) -> Wishes:
-        """n texts -> n wishes; a text without a letter is out of scope."""
+        """n texts -> n wishes; a text without a letter of theirs is out of scope."""
         if not len(texts):
             return Wishes(np.zeros(0, dtype=object), np.zeros(0), np.zeros(0, dtype=bool))
         rows = self._ridge.words.transform(texts)
         chance = _softmax(self._ridge.scores(rows) / self.temperature)
         confidence = chance.max(axis=1)
-        is_silent = np.array([not any(map(str.isalpha, text)) for text in texts])
+        known = self._ridge.words.vocabulary_
+        is_silent = np.array([not any(one.isalpha() and one in known for one in text.lower()) for text in texts])
         return Wishes(self.labels[chance.argmax(axis=1)], confidence, (confidence < self.threshold) | is_silent)
 
 

@@ -38,6 +38,7 @@ _AFTER_WORD: Final = re.compile(
     re.IGNORECASE,
 )
 _CODE: Final = re.compile(r"(?<![\w.+@-])([A-Za-z]{1,4}-?\d[\dA-Za-z-]{3,19}|\d{6,20})(?![\w@])", re.IGNORECASE)
+_ASKED_CODE: Final = re.compile(r"(?<![\w.+@-])([A-Za-z]{0,4}-?\d[\dA-Za-z-]{3,19})(?![\w@])")
 _NO_ORDER: Final = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|1[3-9]\d{9}|0\d{8,}")  # a day, a telephone
 _COUNTED: Final = r"x\b|pieces?\b|pcs\b|items?\b|units?\b|of (?:them|these|those)\b|pairs?\b|boxes\b|sets?\b"
 _COUNT: Final = re.compile(
@@ -98,27 +99,26 @@ def words_of(text: str) -> list[str]:
     return found
 
 
-def slots_of(text: str, today: date, goods: Goods) -> dict[str, str]:
-    """The slots that the text fills; a product is the title that it names alone."""
+def slots_of(text: str, today: date, goods: Goods, asked: str = "") -> dict[str, str]:
+    """The slots that the text fills; a product is the title that it names alone. `asked`: the slot that was asked for."""
     found: dict[str, str] = {}
     named = goods.named_in(text)
     if len(named) == 1:
         found["product"] = goods.titles[named[0]]
-    for slot, value in (
-        ("order_number", order_number(text)), ("date", date_in(text, today)), ("quantity", quantity(text)),
-    ):  # fmt: skip
-        if value is not None:
-            found[slot] = value
-    return found
+    order = order_number(text, is_asked=asked == "order_number")
+    others = {"order_number": order, "date": date_in(text, today), "quantity": quantity(text)}
+    return found | {slot: value for slot, value in others.items() if value is not None}
 
 
-def order_number(text: str) -> str | None:
-    """The order that the text names: after the word, else the only code of letters and digits or of six digits and more."""
+def order_number(text: str, *, is_asked: bool = False) -> str | None:
+    """The order that the text names: after the word, else the only code of letters and digits or of six digits and more, of
+    four where it is asked for."""
     after = {next(filter(None, one)).strip("-") for one in _AFTER_WORD.findall(text)}
     after = {one for one in after if len(re.findall(r"\d", one)) >= 3 and not _NO_ORDER.fullmatch(one)}
     if after:
         return after.pop() if len(after) == 1 else None
-    codes = {one.strip("-") for one in _CODE.findall(text) if not _NO_ORDER.fullmatch(one)}
+    pattern = _ASKED_CODE if is_asked else _CODE
+    codes = {one.strip("-") for one in pattern.findall(text) if not _NO_ORDER.fullmatch(one)}
     codes = {one for one in codes if len(re.findall(r"\d", one)) >= 4}
     return codes.pop() if len(codes) == 1 else None
 
