@@ -25,25 +25,33 @@ from pipelines.strategy.candidates import NOTHING, candidates
 HEADER = (
     C.USER_KEY, C.STRATEGY_ID, C.OFFER, C.DISCOUNT_PERCENT, "offer_text", C.CHANNEL, C.SEND_WINDOW,
     "from_hour", "to_hour", C.FREQUENCY, C.CREATIVE_STYLE, C.ITEM_ID, C.SEND_HOUR, C.PROPENSITY,
+    C.CREATIVE_ID, C.TEXT,
 )  # fmt: skip
 PAGES: Final[Mapping[str, tuple[str, ...]]] = {  # file -> columns, of what the shop's pages show
     FILE: (C.USER_KEY, C.SLOT, C.ITEM_ID, C.PROPENSITY),
     SEGMENT_FILE: (C.SEGMENT_ID, C.SLOT, C.ITEM_ID),
 }
 MANIFEST = "manifest.json"
+_NO_TEXT: Final = ("", "")
 _PSEUDONYM = re.compile(r"[0-9a-f]{64}")
 
 
 def export(
-    plan_parquet: Path, shop: Shop, night: date, folder: Path, pages: Mapping[str, list[Path]] | None = None
+    plan_parquet: Path,
+    shop: Shop,
+    night: date,
+    folder: Path,
+    pages: Mapping[str, list[Path]] | None = None,
+    copy: Mapping[str, list[Path]] | None = None,
 ) -> dict[str, Any]:
     """Writes <channel>.csv per channel, the files of PAGES and manifest.json into `folder`, replacing it at once; returns
-    the manifest. `pages`: name of a file -> Parquet files of its rows.
+    the manifest. `pages`: name of a file -> Parquet files of its rows. `copy`: those of creatives and plan_copy; without
+    them, and where a customer has none, creative_id and text are empty and offer_text is what the shop says.
 
     Raises StorageError for a plan that does not fit the shop's configuration and for a refused write, ConfigError for
     texts that a spreadsheet would run.
     """
-    lines = _lines(plan_parquet, shop)
+    lines = _lines(plan_parquet, shop, _texts(copy or {}))
     staged = folder.with_name(f".{folder.name}.staged")
     try:
         if staged.exists():  # of a process that died
@@ -69,7 +77,7 @@ def export(
     return manifest
 
 
-def _lines(plan_parquet: Path, shop: Shop) -> dict[str, list[tuple[Any, ...]]]:
+def _lines(plan_parquet: Path, shop: Shop, texts_of: Mapping[str, tuple[str, str]]) -> dict[str, list[tuple[Any, ...]]]:
     """Channel -> rows in the order of HEADER, by user_key; all of it comes from configuration and pseudonyms."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -97,10 +105,30 @@ def _lines(plan_parquet: Path, shop: Shop) -> dict[str, list[tuple[Any, ...]]]:
         elif not _PSEUDONYM.fullmatch(user_key):
             problem = "a user_key is not 64 hex digits, so it may be no pseudonym"
         else:
-            lines[known[strategy_id].channel].append((user_key, *told[strategy_id], item_id, hour, repr(propensity)))
+            said = texts_of.get(user_key, _NO_TEXT)
+            lines[known[strategy_id].channel].append(
+                (user_key, *told[strategy_id], item_id, hour, repr(propensity), *said)
+            )
             continue
         raise StorageError(f"{plan_parquet}: {problem}; plan the night again")
     return lines
+
+
+def _texts(copy: Mapping[str, list[Path]]) -> dict[str, tuple[str, str]]:
+    """user_key -> creative_id and text, of who has one. Raises StorageError for a creative that nobody wrote."""
+    import pyarrow.parquet as pq
+
+    def rows(table: str, *columns: str) -> Iterable[tuple[Any, ...]]:
+        for path in copy.get(table, []):
+            read = pq.ParquetFile(path).read(columns=list(columns))
+            yield from zip(*(read[name].to_pylist() for name in columns), strict=True)
+
+    written = dict(rows("creatives", C.CREATIVE_ID, C.TEXT))
+    chosen = {key: name for key, name in rows("plan_copy", C.USER_KEY, C.CREATIVE_ID) if name}
+    unknown = set(chosen.values()) - written.keys()
+    if unknown:
+        raise StorageError(f"plan_copy names creative {min(unknown)}, which creatives lacks; write the night again")
+    return {key: (name, written[name]) for key, name in chosen.items()}
 
 
 def _page(parts: list[Path], columns: tuple[str, ...]) -> Iterable[tuple[Any, ...]]:

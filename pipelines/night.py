@@ -25,6 +25,7 @@ from pipelines import (
     report,
     retain,
     score,
+    write,
 )
 from pipelines.audit import build_docs, warm_up
 from pipelines.audit_results import keep, kept_since_built
@@ -116,6 +117,7 @@ _WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "recommend": lambda night, context: recommend.run(night, context),
     "score": lambda night, context: score.run(night, context),
     "plan": lambda night, context: explain.run(night, context, plan.run(night, context)),
+    "write": lambda night, context: write.run(night, context),
     "publish": lambda night, context: publish.run(night, context),
     "report": lambda night, context: report.run(night, context),
     "retain": lambda night, context: retain.run(night, context),

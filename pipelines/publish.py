@@ -8,6 +8,7 @@ from pipelines.export import export
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
 _PAGES = {FILE: "recommendations", SEGMENT_FILE: "segment_recommendations"}
+_COPY = ("creatives", "plan_copy")
 
 
 def run(night: date, context: Context) -> StageResult:
@@ -17,6 +18,8 @@ def run(night: date, context: Context) -> StageResult:
     inputs = store.inputs("campaign_plan", [night])
     pages = {name: store.files(table, [night]) for name, table in _PAGES.items() if store.manifest(table, night)}
     inputs |= {name: digest for table in _PAGES.values() for name, digest in store.inputs(table, [night]).items()}
+    copies = [table for table in _COPY if store.manifest(table, night)]
+    inputs |= {name: digest for table in _COPY for name, digest in store.inputs(table, [night]).items()}
     config_hash = digest_of(shop.strategy)
     if not context.force and store.is_current("plan_export", night, inputs, config_hash):
         manifest = store.manifest("plan_export", night)
@@ -25,7 +28,9 @@ def run(night: date, context: Context) -> StageResult:
     else:
         with store.staging() as staging:
             folder = staging / "plan_export"
-            counts = export(store.partition("campaign_plan", night) / "part-00000.parquet", shop, night, folder, pages)
+            plan = store.partition("campaign_plan", night) / "part-00000.parquet"
+            copy = {table: store.files(table, [night]) for table in copies}
+            counts = export(plan, shop, night, folder, pages, copy)
             rows = sum(file["rows"] for file in counts["files"].values())
             audit_and_publish(
                 [Staged("plan_export", night, folder, rows, inputs, config_hash, counts)],

@@ -28,6 +28,7 @@ from pipelines.report_read import ranked, rows_by, share
 from pipelines.report_reasons import reasons
 from pipelines.report_recommend import recommended
 from pipelines.report_service import served
+from pipelines.report_write import written
 from pipelines.trend import category_counts
 
 TREND_NIGHTS, TOP_CATEGORIES = 28, 12
@@ -59,6 +60,7 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     sections["prices"] = prices(night, shop, store)
     sections["recommended"] = recommended(night, shop, store)
     sections["served"] = served(night, shop, store)
+    sections["written"] = written(night, shop, store)
     sections["quality"] = quality(night, shop, store, sections)
     sections["headline"] = headline(sections)
     return sections

@@ -20,11 +20,12 @@ from pipelines.launch import launch
 from pipelines.stage import Context, digest_of
 
 SOURCES: Final = {  # task -> table that makes a night
-    "behaviour": "events", "effect": "deliveries", "policy": "deliveries", "pricing": "events",
+    "behaviour": "events", "copywriter": "catalog", "effect": "deliveries", "policy": "deliveries", "pricing": "events",
     "recommender": "events", "value": "events",
 }  # fmt: skip
 
 NEEDS_ENCODER: Final = ("behaviour",)
+NEEDS_DECODER: Final = ("copywriter",)
 
 
 def train(task: str, night: date, context: Context) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def train(task: str, night: date, context: Context) -> dict[str, Any]:
     settings = shop.models.settings.get(task, {})
     if task in NEEDS_ENCODER:
         settings = {"encoder": shop.models.encoder, **settings}
+    if task in NEEDS_DECODER:
+        settings = {"decoder": shop.models.decoder, "decoder_zh": shop.models.decoder_zh, **settings}
     basis = digest_of(
         task, {part: [one.isoformat() for one in chosen] for part, chosen in nights.items()}, settings,
         shop.timezone, shop.strategy, sources_digest("training", "pipelines/strategy"),

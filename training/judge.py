@@ -92,7 +92,8 @@ def _told(values: Mapping[str, Mapping[str, np.ndarray]], who: str, level: float
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """Keys of `compare` and `fairness`, `speed` per model {seconds_per_row, size_mb}, the `card`, and `off_policy` where the
+    """Keys of `compare` and `fairness`, `speed` per model {seconds_per_row, size_mb}, the `card`, the
+    task's own `max_seconds_per_row` if it has one, and `off_policy` where the
     model chooses what is sent. Raises RegistryError, NoDataError."""
     shop, task = Shop.model_validate(spec["shop"]), task_of(spec["task"])
     nights = tuple(date.fromisoformat(night) for night in spec["nights"])
@@ -111,6 +112,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         predicted[name], speed[name] = timed(models[name], examples.rows)
         speed[name]["size_mb"] = size_mb(folder)
     found = compare(task, examples, predicted)
+    if limit := getattr(task, "max_seconds_per_row", None):  # where a row is more than a customer
+        found["max_seconds_per_row"] = limit
     found |= fairness(shop.fairness_gate, examples, predicted)
     if isinstance(task, PolicyTask):
         found["off_policy"] = task.compare_policies(shop, store, examples, models[CHALLENGER], models[CHAMPION])

@@ -170,6 +170,12 @@ class Columns:
     ATTRIBUTE: Final = "attribute"
     VALUE: Final = "value"
     CONFIDENCE: Final = "confidence"
+    # copy
+    CREATIVE_ID: Final = "creative_id"  # of its words, channel, offer and product
+    OFFER_ID: Final = "offer_id"
+    RULE: Final = "rule"  # of moderation, "" where the text is clean
+    DETAIL: Final = "detail"
+    BRIEF_ID: Final = "brief_id"  # of all that a text was asked to say
     # market
     HORIZON_NIGHTS: Final = "horizon_nights"
     FORECAST: Final = "forecast"

