@@ -4,6 +4,7 @@
     nightmarket evaluate hillstrom --data ../shared/data/hillstrom
     nightmarket evaluate value --data ../shared/data/cdnow
     nightmarket evaluate open-bandit --data ../shared/data/open-bandit
+    nightmarket evaluate intents --data ../shared/data/bitext-intents
     nightmarket evaluate next-item --data ../shared/data/yoochoose-100k
     nightmarket evaluate recommend --data ../shared/data/taobao-userbehavior
     nightmarket evaluate similar --data ../shared/data/esci-us
@@ -27,6 +28,7 @@ NAMES = {
     "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
     "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",
     "moderation": "bad and good creatives, 300 each, in English and Chinese: held or not",
+    "intents": "what customers want, few examples, noise and messages out of scope, on any CSV of texts and intents",
     "next-item": "next item of a session on YooChoose: all items ranked, HR and MRR at 5, 10, 20",
     "open-bandit": "off-policy evaluation on the Open Bandit data: Thompson's clicks from random logs",
     "recommend": "tomorrow's items and categories on Taobao UserBehavior: days 1-8 fit, 9 judges",
