@@ -7,6 +7,7 @@
     nightmarket evaluate intents --data ../shared/data/bitext-intents
     nightmarket evaluate next-item --data ../shared/data/yoochoose-100k
     nightmarket evaluate recommend --data ../shared/data/taobao-userbehavior
+    nightmarket evaluate search --data ../shared/data/esci-us
     nightmarket evaluate similar --data ../shared/data/esci-us
     nightmarket evaluate moderation --data conf/moderation
 
@@ -32,6 +33,7 @@ NAMES = {
     "next-item": "next item of a session on YooChoose: all items ranked, HR and MRR at 5, 10, 20",
     "open-bandit": "off-policy evaluation on the Open Bandit data: Thompson's clicks from random logs",
     "recommend": "tomorrow's items and categories on Taobao UserBehavior: days 1-8 fit, 9 judges",
+    "search": "products for a query on Amazon ESCI: ranked by folds of queries, clean and with typos",
     "similar": "category from title, and products for the same query, on Amazon ESCI",
     "value": "customer lifetime value on CDNOW: 39 weeks fit, the next 39 judge",
 }

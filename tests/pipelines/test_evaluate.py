@@ -7,14 +7,14 @@ import pytest
 from pipelines import evaluate as module
 from pipelines.core.errors import WrongUseError
 from pipelines.core.machine import Machine
-from pipelines.evaluate import evaluate
+from pipelines.evaluate import NAMES, evaluate
 from pipelines.show import evaluation_table
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    known = "behaviour, hillstrom, intents, next-item, open-bandit, recommend, similar, value"
+    known = ", ".join(sorted(NAMES))
     with pytest.raises(WrongUseError, match=f"nothing called 'magic' to evaluate: expected {known}"):
         evaluate("magic", tmp_path, Machine())
 

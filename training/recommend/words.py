@@ -25,11 +25,12 @@ def split(text: str) -> list[str]:
         if "\u3040" <= run[0] <= "\u9fff":
             found += [run[at : at + 2] for at in range(max(1, len(run) - 1))]
         elif len(run) > 1:
-            found.append(_singular(run))
+            found.append(singular(run))
     return found
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
+    """The S-stemmer's stem of a word in small letters."""
     if len(word) <= 3 or not word.endswith("s") or word.endswith(_NO_PLURAL):
         return word
     return word[:-3] + "y" if word.endswith("ies") and len(word) > 4 else word[:-1]

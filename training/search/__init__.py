@@ -1,0 +1,1 @@
+"""Search: from the words that a customer types to products."""
