@@ -10,6 +10,7 @@
     nightmarket evaluate search --data ../shared/data/esci-us
     nightmarket evaluate similar --data ../shared/data/esci-us
     nightmarket evaluate moderation --data conf/moderation
+    nightmarket evaluate copy --data ../shared/data/advertisegen
 
 The judgement itself is training/evaluate_NAME.py (a dash in NAME is an underscore there), started as a process. Nothing is
 written but the result, kept under <root>/evaluations/NAME.json.
@@ -27,6 +28,7 @@ from pipelines.launch import launch
 
 NAMES = {
     "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
+    "copy": "ad copy on AdvertiseGen's attributes, and a decoder tuned on ESCI's product texts beside templates",
     "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",
     "moderation": "bad and good creatives, 300 each, in English and Chinese: held or not",
     "intents": "what customers want, few examples, noise and messages out of scope, on any CSV of texts and intents",

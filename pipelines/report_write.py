@@ -16,7 +16,7 @@ WRITERS: Final = {
     "no text": "the offer's own words alone",
 }
 _COLUMNS: Final = (
-    C.CREATIVE_ID, C.CHANNEL, C.CREATIVE_STYLE, C.LANGUAGE, C.TEXT, C.SOURCE, C.STATUS, C.RULE, C.DETAIL,
+    C.CREATIVE_ID, C.ITEM_ID, C.CHANNEL, C.CREATIVE_STYLE, C.LANGUAGE, C.TEXT, C.SOURCE, C.STATUS, C.RULE, C.DETAIL,
 )  # fmt: skip
 
 
@@ -54,9 +54,11 @@ def _counted(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _examples(rows: list[dict[str, Any]], readers: dict[str, int]) -> list[dict[str, Any]]:
-    """Per channel, style and language the text that most customers read."""
+    """Per channel, style and language the text that most customers read, of those about a product where there are any."""
     best: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: (-readers.get(row[C.CREATIVE_ID], 0), row[C.CREATIVE_ID])):
+    for row in sorted(
+        rows, key=lambda row: (row[C.ITEM_ID] is None, -readers.get(row[C.CREATIVE_ID], 0), row[C.CREATIVE_ID])
+    ):
         if readers.get(row[C.CREATIVE_ID]):
             best.setdefault((row[C.CHANNEL], row[C.CREATIVE_STYLE], row[C.LANGUAGE]), row)
     names = (C.CHANNEL, C.CREATIVE_STYLE, C.LANGUAGE, C.TEXT)

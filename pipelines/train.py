@@ -20,7 +20,7 @@ from pipelines.launch import launch
 from pipelines.stage import Context, digest_of
 
 SOURCES: Final = {  # task -> table that makes a night
-    "behaviour": "events", "copywriter": "catalog", "effect": "deliveries", "policy": "deliveries", "pricing": "events",
+    "behaviour": "events", "copywriter": "events", "effect": "deliveries", "policy": "deliveries", "pricing": "events",
     "recommender": "events", "value": "events",
 }  # fmt: skip
 

@@ -88,7 +88,7 @@ class Decoder:
         is_there = (torch.arange(width + budget, device=device) >= missing[:, None]).long()
         places = (torch.arange(width, device=device) - missing[:, None]).clamp(min=0)
         cache = StaticCache(config=self.model.config, max_cache_len=width + budget)
-        stops = torch.tensor(sorted(self.stops), device=device)
+        stops = torch.tensor(sorted(self.stops), dtype=torch.long, device=device)
         found = torch.zeros((len(rows), budget), dtype=torch.long, device=device)
         length = torch.full((len(rows),), budget, device=device)
         for step in range(budget):

@@ -88,6 +88,7 @@ def tuned(
         saved = work / language
         shutil.rmtree(saved, ignore_errors=True)
         model.to(torch.bfloat16).save_pretrained(saved)  # type: ignore[operator]
+        tokenizer.chat_template = None  # it is asked by prompts of our own
         tokenizer.save_pretrained(saved)
         made[language] = saved
         notes.append(f"{language}: {result.steps} steps in {result.seconds:.0f} s, nats per token {result.best:.3f}")

@@ -9,6 +9,7 @@ the challenger learnt from. Offers are no model's business: their words are put 
 """
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -136,10 +137,9 @@ class CopywriterTask:
         }
 
     def examples(self, shop: Shop, store: Store, nights: tuple[date, ...]) -> Examples:
-        """Products of the newest catalogue up to the last of `nights`, those whose own night is among these."""
+        """Products of the newest catalogue that the store shows, those whose own night is among `nights`."""
         settings = settings_of(CopywriterSettings, self.name, shop.models.settings.get(self.name, {}))
-        known = [night for night in store.nights("catalog") if night <= max(nights)]
-        goods = read(store, "catalog", known[-1:], *GOODS) if known else None
+        goods = read(store, "catalog", store.nights("catalog")[-1:], *GOODS)
         rows = sorted(goods.to_pylist(), key=lambda row: str(row[C.ITEM_ID])) if goods is not None else []
         span = shop.models.train_nights + shop.models.valid_nights + shop.models.judged_nights
         of_night = {night.toordinal() % span: night for night in nights}
@@ -178,8 +178,6 @@ class CopywriterTask:
         from training.weights import resolve
 
         settings = settings_of(CopywriterSettings, self.name, how.settings)
-        if how.work is None or how.weights is None:
-            raise TrainingError("copywriter: needs a folder to work in and one for weights")
         addresses = {"en": settings.decoder, "zh": settings.decoder_zh}
         parts: list[dict[str, list[Pair]]] = [{}, {}]
         for part, examples in zip(parts, (train, valid), strict=True):
@@ -197,10 +195,11 @@ class CopywriterTask:
                 f"copywriter: no language has a decoder and {_LEAST} product texts ({counts}); set models.decoder or "
                 "models.decoder_zh, or tell more descriptions"
             )
-        folders: dict[str, Path] = {one: resolve(addresses[one], how.weights) for one in languages}
+        cache, work = how.weights or Path("weights"), how.work or Path(tempfile.mkdtemp(prefix="copywriter-"))
+        folders: dict[str, Path] = {one: resolve(addresses[one], cache) for one in languages}
         loop = LoopSettings(**{"tune": "lora", "seed": how.seed, **settings.loop})
-        how.work.mkdir(parents=True, exist_ok=True)
-        writers, _ = tuned(folders, learnt, held, loop, max_tokens=settings.max_tokens, work=how.work, log=how.log)
+        work.mkdir(parents=True, exist_ok=True)
+        writers, _ = tuned(folders, learnt, held, loop, max_tokens=settings.max_tokens, work=work, log=how.log)
         return CopywriterModel(settings.max_chars, how.seed, writers)
 
     def load(self, folder: Path) -> CopywriterModel:
