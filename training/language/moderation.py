@@ -85,7 +85,7 @@ class Moderator:
 
     def _faults(self, creative: Creative, known: Known) -> Iterator[tuple[str, str]]:
         read = views(creative.text)
-        yield from form_faults(creative.text, read, creative.language, creative.channel, self._channels)
+        yield from form_faults(creative.text, read, creative.language, creative.channel, self._channels, known.product)
         for found in self._phrases.search(read, known.granted):
             yield f"phrase.{found.family}", f"'{found.words}': {found.why}"
         text = read.plain

@@ -81,10 +81,10 @@ _SOME_DISCOUNT: Final = re.compile(
 )
 _GRANTED: Final = {  # what a shop may grant, in code because only its own words count
     "claim.delivery": re.compile(
-        r"(?<![a-z])(?:free|no|zero|complimentary|without)[\s\-](?:\w+\s)?(?:shipping|delivery|postage|p&p|returns?|courier|collection|exchanges?)(?:\s(?:costs?|fees?|charges?))?|(?:shipping|delivery|postage|returns?)\s(?:is|are|included|for)\s?(?:on us|free|nothing|included|our treat)?|(?:next|same|one|two|1|2)[\s\-]day (?:delivery|shipping|dispatch)|overnight (?:delivery|shipping)|(?:ships?|shipped|delivered|dispatched|arrives?|get it|at your door|on your doorstep|delivery)\s(?:\w+\s){0,2}(?:today|tomorrow|tonight|within|by|in (?:\w+\s)?(?:hours?|days?)|the same day|overnight|in \d+)|express (?:delivery|shipping)|we (?:pay|cover) (?:the )?(?:shipping|postage|delivery)|(?:30|60|90|365|100|14|28)[\s\-]days?(?:\s\w+)? (?:returns?|trial|refund)|free returns?|returns? accepted|包邮|免邮|免运费|邮费全免|次日达|当日达|隔日达|当天发货|小时达|小时送达|小时内发货|分钟送达|送货上门|运费险|七天无理由|7天无理由|无理由退|顺丰|急速发货|极速发货|免费退|免费送"
+        r"(?<![a-z])(?:free|no|zero|complimentary|without)[\s\-](?:\w+\s)?(?:shipping|delivery|postage|p&p|returns?|courier|collection|exchanges?)(?:\s(?:costs?|fees?|charges?))?|(?:shipping|delivery|postage|returns?)\s(?:is|are|included|for)\s?(?:on us|free|nothing|included|our treat)?|(?:next|same|one|two|1|2)[\s\-]day (?:delivery|shipping|dispatch)|overnight (?:delivery|shipping)|(?:ships?|shipped|delivered|dispatched|arrives?|get it|at your door|on your doorstep|delivery)\s(?:\w+\s){0,2}(?:today|tomorrow|tonight|within|by|in (?:\w+\s)?(?:hours?|days?)|the same day|overnight|in \d+)|express (?:delivery|shipping)|we (?:pay|cover) (?:the )?(?:shipping|postage|delivery)|(?:30|60|90|365|100|14|28)[\s\-]days?(?:\s\w+)? (?:returns?|trial|refund)|free returns?|returns? accepted|(?:return|send|bring) (?:it|them|this) (?:back )?(?:any|when|within|even|for|free|after|in)|money back|包邮|免邮|免运费|邮费全免|次日达|当日达|隔日达|当天发货|小时达|小时送达|小时内发货|分钟送达|送货上门|运费险|七天无理由|7天无理由|无理由退|顺丰|急速发货|极速发货|免费退|免费送"
     ),
     "claim.gift": re.compile(
-        r"(?<![a-z])(?:free|bonus|complimentary|extra|surprise)\s(?:\w+\s){0,2}(?:gift|gifts|sample|samples|item|mug|bag|tote|cup|bottle|one|set|pillow|socks|case|towel|present|voucher|credit)(?![a-z])|(?:gift|voucher|tote|mug|bottle|sample)s? (?:with (?:every|each|your|any)|included|on us)|buy (?:one|two|three|1|2|3)[\s,]+(?:and\s)?get|bogo(?![a-z])|2 for 1|two for one|(?:two|three|2|3|4) for (?:the price|\d|one|two)|\d\s?\+\s?\d|loyalty points|double points|cash\s?back|gift card|store credit|赠品|附赠|加赠|赠送|送礼|买一送|买二送|买就送|买[1-9一二两三]送|第二件|满\s?\d+|返现|红包|优惠券|代金券|抵用券|购物券|积分|多倍|领券"
+        r"(?<![a-z])(?:free|bonus|complimentary|extra|surprise)\s(?:\w+\s){0,2}(?:gift|gifts|sample|samples|item|mug|bag|tote|cup|bottle|one|set|pillow|socks|case|towel|present|voucher|credit)(?![a-z])|(?:gift|voucher|tote|mug|bottle|sample)s? (?:with (?:every|each|your|any)|included|on us)|buy (?:one|two|three|1|2|3)[\s,]+(?:and\s)?get|bogo(?![a-z])|2 for 1|two for one|(?:two|three|2|3|4) (?:\w+ )?for (?:the price|\d|one|two)|\d\s?\+\s?\d|loyalty points|double points|cash\s?back|gift card|store credit|赠品|附赠|加赠|赠送|送礼|买一送|买二送|买就送|买[1-9一二两三]送|第二件|满\s?\d+|返现|红包|优惠券|代金券|抵用券|购物券|积分|多倍|领券"
     ),
     "claim.code": re.compile(
         r"(?<![a-z])(?:promo|coupon|voucher|discount|checkout|gift|use|with|enter|apply)[\s\-]*(?:the\s)?codes?(?![a-z])|(?<![a-z])coupons?(?![a-z])|(?<![a-z])vouchers?(?![a-z])|优惠码|折扣码|口令|兑换码|邀请码"
@@ -195,7 +195,14 @@ _UNIT: Final = "|".join(
 )
 _QUANTITY: Final = re.compile(rf"(?<![\d.,a-z])(?P<n>{_N})[\s\-]?(?P<u>{_UNIT})?")
 _SPOKEN: Final = re.compile(
-    rf"(?<![a-z])(?P<n>{_WORDS})[\s\-](?P<u>years?|months?|weeks?|days?|hours?|minutes?|packs?|pieces?|sets?|pairs?|litres?|liters?|degrees?|percent)(?![a-z])|(?:pack|set|box|pair|case) of (?P<m>{_WORDS}|\d+)|(?P<h>[二两三四五六七八九十]+)(?P<hu>年|个月|小时|件套|只装|片装|件装|升|米|公斤)"
+    rf"(?<![a-z])(?P<n>{_WORDS})[\s\-](?P<u>years?|months?|weeks?|days?|hours?|minutes?|packs?|pieces?|sets?|pairs?|litres?|liters?|degrees?|percent)(?![a-z])(?!\s(?:of|for)\s(?:peace|quiet|calm|silence|rest|joy|fun|happiness|reading|you|me|yourself)(?![a-z]))|(?:pack|set|box|pair|case) of (?P<m>{_WORDS}|\d+)|(?P<h>[二两三四五六七八九十]+)(?P<hu>年|个月|小时|件套|只装|片装|件装|升|米|公斤)"
+)
+_COUNT: Final = re.compile(rf"(?<![a-z])(?P<n>{'|'.join(_ONES[2:])})\s(?:[a-z]+\s)?(?P<thing>[a-z]{{2,}}s)(?![a-z])")
+_WORD: Final = re.compile(
+    rf"(?<![a-z])(?:{'|'.join(_ONES)})(?![a-z])|(?<=[\u3400-\u9fff])[二两三四五六七八九十](?=[件双只个条片支])|[二两三四五六七八九十](?=[件双只个条片支])"
+)
+_BODY: Final = frozenset(
+    {"hand", "feet", "leg", "arm", "ear", "eye", "finger", "toe", "time", "thing", "people", "thi"}
 )
 _NEGATED: Final = re.compile(
     r"(?<![a-z])(?:not|isn't|without|never|no)\s(?:(?:a|any|fully|made of|real|entirely)\s)?\w+|(?:不是|没有|不含|并非|不(?!锈))[\u3400-\u9fff]{2}"
@@ -338,7 +345,7 @@ def known_of(facts: Mapping[str, Any]) -> Known:
         rating=float(facts["rating"]) if facts.get("rating") else None,
         counts=frozenset(counts),
         quantities=frozenset((kind, round(value, 6)) for kind, value, _ in amounts if kind),
-        numbers=frozenset(number for _, _, number in amounts),
+        numbers=frozenset({*(number for _, _, number in amounts), *map(float, map(_number, _WORD.findall(product)))}),
     )
 
 
@@ -539,3 +546,8 @@ def _amounts(text: str, known: Known) -> Iterator[tuple[str, str]]:
             is_known = True  # "set of 6" of a title that says "6 glasses"
         if not is_known:
             yield "claim.quantity", f"says {number:g}{f' ({kind})' if kind else ''}; neither catalogue nor offer does"
+    for found in _COUNT.finditer(text):
+        thing = found["thing"].removesuffix("s")
+        is_part = thing not in _BODY and re.search(rf"(?<![a-z]){thing}", known.product)
+        if is_part and _NUMBERS[found["n"]] not in known.numbers:
+            yield "claim.quantity", f"says '{found[0]}'; the catalogue does not"

@@ -23,7 +23,8 @@ _MARKUP: Final = re.compile(
     re.IGNORECASE,
 )
 _EMAIL: Final = re.compile(
-    r"[\w.+\-]+\s?(?:@|\(at\)|\[at\]|\sat\s(?=\w+\s?(?:\.|dot)))\s?[\w\-]+\s?(?:\.|\(dot\)|\[dot\]|\sdot\s)\s?[a-z]{2,}"
+    r"[\w.+\-]+\s?(?:@|\(at\)|\[at\])\s?[\w\-]+\s?(?:\.|\(dot\)|\[dot\]|\sdot\s)\s?[a-z]{2,}"
+    r"|[\w.+\-]+\sat\s[\w\-]+(?:\sdot\s|\.)(?:com|net|org|info|eu|de|nl|cn|co|io|uk|fr)(?![a-z])"
 )
 _PHONE: Final = re.compile(r"(?<![\d.,])(?:\+|00)?\(?\d{1,4}\)?(?:[\s.\-/()]{0,2}\d{2,5}){2,5}(?![\d%])")
 _ID_NUMBER: Final = re.compile(
@@ -52,6 +53,23 @@ _ADDRESSED: Final = re.compile(
 _NOBODY: Final = frozenset(
     "there all everyone everybody friend friends you folks team shopper customer customers summer spring autumn winter sunshine weekend monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october november december morning night christmas neighbour neighbor reader cook gardener santa mum mom dad parent parents sleepyhead adventure comfort runner runners traveller santa".split()
 )
+_FIRST_NAMES: Final = frozenset(  # common ones that are no other word
+    """anna anne maria sarah sara john peter paul david michael thomas james robert lisa laura julia emma sophie sophia olivia
+    emily jessica jennifer amanda linda susan karen nancy betty helen sandra ashley kimberly donna carol michelle melissa
+    stephanie rebecca sharon cynthia kathleen amy angela nicole samantha katherine christine deborah rachel catherine janet
+    william richard joseph charles christopher daniel matthew anthony steven andrew kenneth joshua kevin brian george edward
+    ronald timothy jason jeffrey ryan jacob gary nicholas eric jonathan stephen larry justin scott brandon benjamin samuel
+    gregory alexander patrick raymond dennis jerry tyler aaron jose adam nathan henry zachary kyle noah ethan liam lucas
+    mohammed muhammad ahmed fatima aisha ali omar hassan ibrahim yusuf priya raj amit sanjay wei ming chen li hiroshi yuki
+    carlos juan luis miguel pedro sofia lucia carmen pablo diego giulia marco luca giovanni francesca hans klaus jürgen
+    heike ursula greta ingrid lars sven bjorn astrid pierre jean-luc françois camille chloé elodie jan piet kees willem sanne
+    femke lotte daan bram joost marieke tom tim ben sam kate katie lucy chloe hannah megan charlotte isabella mia ella
+    oliver harry leo oscar theo felix hugo""".split()
+)
+_CALENDAR: Final = frozenset(
+    "new year day days eve black cyber mother mothers father fathers valentine valentines happy good easter".split()
+)
+_TWO_NAMES: Final = re.compile(r"(?<![.!?] )(?<!^)\b([A-Z][a-z]{2,}) ([A-Z][a-z]{2,})\b")
 _ENDS_OPEN: Final = re.compile(
     r"(?:\b(?:and|or|the|a|an|with|of|to|for|from|in|your|our|is|are|by|but|that|this|at|as|its|because)|[,;:，、；：\-(（\[\u201c]|的是|以及|因为|并且|而且|或者|还有|和|与|及)\s*$"
 )
@@ -68,14 +86,17 @@ _MAX_EMOJI: Final = 4
 _COMMON: Final = 3  # of the same word or pair of words in a row, from which a text is stuck
 
 
-def form_faults(text: str, views: Views, language: str, channel: str, channels: Channels) -> Iterator[tuple[str, str]]:
-    """(rule, detail) of every fault, the gravest first; personal data is named, never repeated."""
+def form_faults(
+    text: str, views: Views, language: str, channel: str, channels: Channels, product: str = ""
+) -> Iterator[tuple[str, str]]:
+    """(rule, detail) of every fault, the gravest first; personal data is named, never repeated. A name that the catalogue
+    has in `product` is a product's."""
     plain = views.plain
     if not any(c.isalnum() for c in text):
         yield "form.empty", "no word in it"
         return
     yield from _hidden(text, views)
-    yield from _personal(text, plain)
+    yield from _personal(text, plain, product)
     for rule, pattern, what in (
         ("form.link", _LINK, "a link"),
         ("form.markup", _MARKUP, "markup or code"),
@@ -96,7 +117,7 @@ def _hidden(text: str, views: Views) -> Iterator[tuple[str, str]]:
         yield "form.disguised", views.disguise
 
 
-def _personal(text: str, plain: str) -> Iterator[tuple[str, str]]:
+def _personal(text: str, plain: str, product: str) -> Iterator[tuple[str, str]]:
     if _EMAIL.search(plain):
         yield "privacy.email", "an e-mail address"
     for found in _PHONE.finditer(plain):
@@ -112,8 +133,26 @@ def _personal(text: str, plain: str) -> Iterator[tuple[str, str]]:
     if _STREET.search(plain):
         yield "privacy.address", "a postal address"
     greeted = _GREETED.search(text)
-    if (greeted and greeted[1].lower() not in _NOBODY) or _ADDRESSED.search(text) or _CHINESE_NAME.search(plain):
+    if (
+        (greeted and greeted[1].lower() not in _NOBODY)
+        or _ADDRESSED.search(text)
+        or _CHINESE_NAME.search(plain)
+        or _names_somebody(text, product)
+    ):
         yield "privacy.name", "a person's name"
+
+
+def _names_somebody(text: str, product: str) -> bool:
+    """A common first name, or two capitalised words within a sentence, that the catalogue does not have."""
+    words = re.findall(r"[A-Za-z][\w'\-]*", text)
+    known = set(re.findall(r"[a-z]+", product))
+    capitals = [word for word in words if word[0].isupper()]
+    if any((bare := word.split("'")[0].lower()) in _FIRST_NAMES and bare not in known for word in capitals):
+        return True
+    if 2 * len(capitals) > len(words):
+        return False  # a headline
+    pairs = (found.groups() for found in _TWO_NAMES.finditer(text))
+    return any(not {one.lower() for one in pair} & (known | _NOBODY | _CALENDAR) for pair in pairs)
 
 
 def _is_card(digits: str) -> bool:
@@ -154,9 +193,8 @@ def _repeats(plain: str) -> Iterator[tuple[str, str]]:
     for size in (1, 2, 3, 4):
         for at in range(len(words) - size * _COMMON + 1 if size > 1 else len(words) - 2):
             piece = words[at : at + size]
-            times = _COMMON if size == 1 else 2
-            if size > 1 and all(len(w) == 1 for w in piece) and size < 4:
-                continue  # Chinese doubles characters: 高高兴兴
+            is_han = all(HAN.match(word) for word in piece)  # Chinese doubles characters: 高高兴兴
+            times = _COMMON if size == 1 or (is_han and size < 4) else 2
             if words[at : at + size * times] == piece * times:
                 yield "form.repeated", f"'{' '.join(piece)[:30]}' again and again"
                 return
