@@ -29,6 +29,7 @@ _TENS: Final = {
 } | {"seventy five": 75, "eighty": 80, "ninety": 90, "hundred": 100}
 _NUMBERS: Final = {word: n for n, word in enumerate(_ONES)} | _TENS
 _HAN_DIGITS: Final = {c: n for n, c in enumerate("零一二三四五六七八九十")} | {"两": 2}
+_HAN_TENS: Final = {"十": 10, "百": 100}
 _N: Final = r"\d[\d,]*(?:\.\d+)?"
 _WORDS: Final = "|".join(sorted((w.replace(" ", r"[\s\-]") for w in _NUMBERS), key=len, reverse=True))
 _MONEY: Final = (
@@ -195,7 +196,10 @@ _UNIT: Final = "|".join(
 )
 _QUANTITY: Final = re.compile(rf"(?<![\d.,a-z])(?P<n>{_N})[\s\-]?(?P<u>{_UNIT})?")
 _SPOKEN: Final = re.compile(
-    rf"(?<![a-z])(?P<n>{_WORDS})[\s\-](?P<u>years?|months?|weeks?|days?|hours?|minutes?|packs?|pieces?|sets?|pairs?|litres?|liters?|degrees?|percent)(?![a-z])(?!\s(?:of|for)\s(?:peace|quiet|calm|silence|rest|joy|fun|happiness|reading|you|me|yourself)(?![a-z]))|(?:pack|set|box|pair|case) of (?P<m>{_WORDS}|\d+)|(?P<h>[二两三四五六七八九十]+)(?P<hu>年|个月|小时|件套|只装|片装|件装|升|米|公斤)"
+    rf"(?<![a-z])(?P<n>{_WORDS})[\s\-](?P<u>years?|months?|weeks?|days?|hours?|minutes?|packs?|pieces?|sets?|pairs?|litres?|liters?|degrees?|percent|met(?:re|er)s?|centimet(?:re|er)s?|kilos?|kilograms?|grams?|inches|feet|watts?|volts?)(?![a-z])(?!\s(?:of|for)\s(?:peace|quiet|calm|silence|rest|joy|fun|happiness|reading|you|me|yourself)(?![a-z]))|(?:pack|set|box|pair|case) of (?P<m>{_WORDS}|\d+)|(?P<h>[二两三四五六七八九十]+)(?P<hu>年|个月|小时|件套|只装|片装|件装|升|米|公斤)"
+)
+_HAN_NUMBER: Final = re.compile(
+    r"[一二两三四五六七八九]?[十百][一二三四五六七八九十]{0,3}(?=元|块|双|件|只|个|片|支|年|天|小时|分钟|斤|米|厘米|克|毫升|升|瓦)|[一二两三四五六七八九](?=元|块钱)"
 )
 _COUNT: Final = re.compile(rf"(?<![a-z])(?P<n>{'|'.join(_ONES[2:])})\s(?:[a-z]+\s)?(?P<thing>[a-z]{{2,}}s)(?![a-z])")
 _WORD: Final = re.compile(
@@ -332,7 +336,7 @@ def known_of(facts: Mapping[str, Any]) -> Known:
     savings |= {round(float(m.replace(",", "")) * 100) for m in re.findall(rf"[€$£¥]\s?({_N})", granted)}
     counts = {int(facts[name]) for name in ("n_reviews", "n_sold", "n_ratings") if facts.get(name)}
     bare = _NEGATED.sub(" ", product)
-    amounts = list(_quantities(f"{product} . {granted}"))
+    amounts = list(_quantities(_digits(f"{product} . {granted}")))
     return Known(
         product=bare,
         granted=granted,
@@ -363,7 +367,7 @@ def _cents(value: Any) -> int | None:
 
 def number_faults(text: str, known: Known) -> Iterator[tuple[str, str]]:
     """(rule, detail) of numbers, grants and deadlines that nothing known says. `text` is normal."""
-    left = text
+    left = _digits(text)
     for check in (_prices, _discounts, _stocks, _ratings, _grants, _deadlines):
         faults, left = check(left, known)
         yield from faults
@@ -371,6 +375,11 @@ def number_faults(text: str, known: Known) -> Iterator[tuple[str, str]]:
 
 
 Checked = tuple[list[tuple[str, str]], str]  # faults, and the text without what was judged
+
+
+def _digits(text: str) -> str:
+    """二十九元 as 29元: numbers of tens before a unit, and any before money."""
+    return _HAN_NUMBER.sub(lambda found: f"{_number(found[0]):g}", text)
 
 
 def _prices(text: str, known: Known) -> Checked:
@@ -456,10 +465,10 @@ def _number(text: str) -> float:
     text = text.strip()
     if text in _NUMBERS:
         return float(_NUMBERS[text])
-    if all(c in _HAN_DIGITS for c in text):
+    if all(c in _HAN_DIGITS or c in _HAN_TENS for c in text):
         value = 0
         for c in text:
-            value = (value or 1) * 10 if c == "十" else value + _HAN_DIGITS[c]
+            value = (value or 1) * _HAN_TENS[c] if c in _HAN_TENS else value + _HAN_DIGITS[c]
         return float(value)
     spoken = text.replace("-", " ")
     return float(_NUMBERS[spoken]) if spoken in _NUMBERS else float(text.replace(",", ""))

@@ -71,7 +71,7 @@ _CALENDAR: Final = frozenset(
 )
 _TWO_NAMES: Final = re.compile(r"(?<![.!?] )(?<!^)\b([A-Z][a-z]{2,}) ([A-Z][a-z]{2,})\b")
 _ENDS_OPEN: Final = re.compile(
-    r"(?:\b(?:and|or|the|a|an|with|of|to|for|from|in|your|our|is|are|by|but|that|this|at|as|its|because)|[,;:，、；：\-(（\[\u201c]|的是|以及|因为|并且|而且|或者|还有|和|与|及)\s*$"
+    r"(?:\b(?:and|or|the|a|an|with|of|to|for|from|in|your|our|is|are|by|but|that|this|at|as|its|because)|[,;:，、；：\-(（\[\u201c]|的是|适合|用于|采用|为了|让|把|被|以及|因为|并且|而且|或者|还有|和|与|及)\s*$"
 )
 _MOJIBAKE: Final = re.compile(
     r"\ufffd|Ã[\x80-\xbf©¨¼¶]|â€|Â[£€ ]|ä½|å¥|锟斤拷|烫烫烫|屯屯屯|ï»¿|\\u[0-9a-f]{4}|&amp;amp|%[0-9A-F]{2}%[0-9A-F]{2}|\?{3,}"
