@@ -6,18 +6,21 @@ rest support vectors, whose scores tell a message that belongs nowhere: its best
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 WORDS: Final = "words"
+_LONGEST: Final = 5  # of a run
 _FLOOR: Final = 0.1  # of the mean deviation: a dimension that never varies must not explode
 _LOGISTIC, _VECTORS = {True: 30.0, False: 0.1}, {True: 3.0, False: 0.01}  # inverse regularisation, of words or vectors
 
-Rows = np.ndarray | csr_matrix
+Rows: TypeAlias = np.ndarray | csr_matrix  # words or vectors
 
 
 def plain(text: str) -> str:
@@ -27,23 +30,51 @@ def plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class Ngrams:
-    """TF-IDF of runs of 2 to 5 characters within words; Chinese has no spaces, so there they span a whole phrase."""
+    """TF-IDF of runs of 2 to 5 characters within words; Chinese has no spaces, so there they span a whole phrase.
+
+    Runs that were never met count in the length of a row: what is mostly unknown must not look like its known rest.
+    """
 
     known: tuple[str, ...]  # sorted
-    rarity: np.ndarray  # (known,) float32
+    rarity: np.ndarray  # (known + 1,) float32, last that of runs never met
 
     @classmethod
     def fit(cls, texts: Sequence[str]) -> "Ngrams":
-        made = _vectoriser()
-        made.fit(texts)
-        known = sorted(made.vocabulary_)
-        return cls(tuple(known), made.idf_[[made.vocabulary_[one] for one in known]].astype(np.float32))
+        counted = Counter(run for text in texts for run in set(runs(text)))
+        known = tuple(sorted(counted))
+        counts = np.array([*(counted[run] for run in known), 0], dtype=np.float64)
+        return cls(known, (1 + np.log((1 + len(texts)) / (1 + counts))).astype(np.float32))
 
     def rows(self, texts: Sequence[str]) -> csr_matrix:
-        """(n, known) float32 of unit length; nothing for a text of unknown runs."""
-        made = _vectoriser({one: at for at, one in enumerate(self.known)})
-        made.idf_ = self.rarity
-        return made.transform(texts)
+        """(n, known) float32: (1 + ln count) x rarity, of unit length with the unknown runs, which are then left out."""
+        places, last = self._places, len(self.known)
+        columns, values, ends = [], [], [0]
+        for text in texts:
+            counted = Counter(runs(text))
+            at = np.fromiter((places.get(run, last) for run in counted), np.int64, len(counted))
+            weight = (1 + np.log(np.fromiter(counted.values(), np.float64, len(counted)))) * self.rarity[at]
+            is_known = at < last
+            columns.append(at[is_known])
+            values.append((weight / max(float(np.sqrt(weight @ weight)), 1e-12))[is_known])
+            ends.append(ends[-1] + len(columns[-1]))
+        told = np.concatenate([np.zeros(0), *values]).astype(np.float32)
+        return csr_matrix(
+            (told, np.concatenate([np.zeros(0, np.int64), *columns]), np.array(ends)), shape=(len(texts), last)
+        )
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {run: at for at, run in enumerate(self.known)}
+
+
+def runs(text: str) -> list[str]:
+    """Runs of 2 to 5 characters of each word between two spaces."""
+    found = []
+    for word in text.split():
+        padded = f" {word} "
+        for length in range(2, min(_LONGEST, len(padded)) + 1):
+            found += [padded[at : at + length] for at in range(len(padded) - length + 1)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -100,14 +131,6 @@ def score(heads: Mapping[str, Heads], rows: Mapping[str, Rows]) -> Scored:
         logits.append(told)
         signals += [told.max(axis=1), best[:, -1], -best[:, -2]]
     return Scored(np.mean(logits, axis=0), np.stack(signals, axis=1))
-
-
-def _vectoriser(vocabulary: Mapping[str, int] | None = None) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, dtype=np.float32, vocabulary=vocabulary
-    )
 
 
 def _of_classes(head: Any) -> tuple[np.ndarray, np.ndarray]:
