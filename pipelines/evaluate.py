@@ -11,6 +11,8 @@
     nightmarket evaluate similar --data ../shared/data/esci-us
     nightmarket evaluate moderation --data conf/moderation
     nightmarket evaluate copy --data ../shared/data/advertisegen
+    nightmarket evaluate attributes --data ../shared/data/esci-us
+    nightmarket evaluate aspects --data ../shared/data/reviews-zh
 
 The judgement itself is training/evaluate_NAME.py (a dash in NAME is an underscore there), started as a process. Nothing is
 written but the result, kept under <root>/evaluations/NAME.json.
@@ -27,6 +29,8 @@ from pipelines.core.storage import default_root
 from pipelines.launch import launch
 
 NAMES = {
+    "aspects": "opinions per aspect against the label of the whole review, on Chinese or English reviews",
+    "attributes": "brand and colour from a product's own words, on Amazon ESCI",
     "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
     "copy": "ad copy on AdvertiseGen's attributes, and a decoder tuned on ESCI's product texts beside templates",
     "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",

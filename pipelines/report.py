@@ -32,7 +32,7 @@ PARTS = (
     TEMPLATE,
     *(
         TEMPLATE.with_name(f"report_{part}.html.j2")
-        for part in ("brought", "decisions", "market", "policies", "recommend", "service", "write")
+        for part in ("brought", "decisions", "listen", "market", "policies", "recommend", "service", "write")
     ),
 )
 SHOWN_FEATURES, SHOWN_STRATEGIES = 9, 12

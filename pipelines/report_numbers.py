@@ -21,6 +21,7 @@ from pipelines.readout_recommend import brought
 from pipelines.report_audience import measured, plan, segments
 from pipelines.report_calibration import calibration
 from pipelines.report_fairness import fairness
+from pipelines.report_listen import listened
 from pipelines.report_market import coming, prices
 from pipelines.report_models import closed_loop, models
 from pipelines.report_policies import policies, uplift
@@ -58,6 +59,7 @@ def collect(night: date, shop: Shop, store: Store) -> dict[str, Any]:
     sections["brought"] = brought(night, shop, store, sections["experiments"]["experiments"])
     sections["coming"] = coming(night, store, sections["trend"])
     sections["prices"] = prices(night, shop, store)
+    sections["listened"] = listened(night, shop, store)
     sections["recommended"] = recommended(night, shop, store)
     sections["served"] = served(night, shop, store)
     sections["written"] = written(night, shop, store)

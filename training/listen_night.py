@@ -5,7 +5,8 @@ for many, and what items say of themselves.
 
 The spec is written by pipelines/listen.py: `shop`, `root`, `night`, `out`, `threads`; `model` {folder, name, version} of the
 champion of task sentiment, its folder null where there is none. All nights of the window are heard with the same ears, those
-of tonight, so that a count of last week and one of tonight mean the same. Rows go to <out>/TABLE/, the result {rows: {TABLE: n}, counts} to <out>/result.json.
+of tonight, so that a count of last week and one of tonight mean the same. Rows go to <out>/TABLE/, the result {rows: {TABLE:
+n}, counts} to <out>/result.json.
 """
 
 from collections import Counter, defaultdict

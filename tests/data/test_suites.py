@@ -66,6 +66,9 @@ GOOD: dict[str, Any] = {
     C.LIFT_LOW: lambda i: 1.5,
     C.SOURCE: lambda i: ("own", "together", "lot")[i % 3],
     C.RUNNER_UP_SOURCE: lambda i: "popular",
+    C.FIRST_NIGHT: lambda i: "2026-03-01",
+    C.SCOPE: lambda i: ("item", "alert")[i % 2],
+    C.SIDE: lambda i: ("pro", "con")[i % 2],
     C.METHOD: lambda i: ("seasonal_naive", "mean", "smoothing")[i % 3],
     C.EXPECTED_PROFIT_CENTS: lambda i: (0.0, None, 12.5)[i % 3],  # without a model nothing is expected
     C.CREATIVE_ID: lambda i: f"{i:016x}",
@@ -91,6 +94,8 @@ def good_rows(table: Table) -> dict[str, list[Any]]:
     rows = {name: [good.get(name, fallback[kind])(i) for i in range(N)] for name, kind in table.columns.items()}
     if table.name == "campaign_plan":  # nothing is sent, so it is about nothing
         rows[C.ITEM_ID] = [None if sent == "none" else "item 7" for sent in rows[C.STRATEGY_ID]]
+    if table.name == "item_attributes":
+        rows[C.SOURCE] = ["title"] * N
     if table.name in ("bundles", "item_relations"):
         rows[C.RANK] = list(range(1, N + 1))
     return rows

@@ -90,22 +90,12 @@ def test_a_night_for_people_ends_with_its_table_the_report_and_what_to_do_next(k
     assert done.code == 0, done.err
     for text in ("read = ", "audits", "segments", "plan", "holdout", "Report: ", "Next: "):
         assert text in words(done.out)
-    for stage in (
-        "land",
-        "clean",
-        "features",
-        "learn",
-        "market",
-        "score",
-        "recommend",
-        "plan",
-        "write",
-        "publish",
-        "report",
-    ):
+    stages = "land clean features learn listen market score recommend plan write publish report"
+    for stage in stages.split():
         assert f"  {stage} " in done.err
     assert done.err.count("up to date") == 7
     assert "no models configured" in done.err
+    assert "nothing to listen to configured" in done.err
 
 
 def test_backfill_as_json_tells_every_night_and_stale_of_nothing_is_none(kept: Any) -> None:

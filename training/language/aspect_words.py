@@ -13,14 +13,14 @@ def words_in(text: str) -> frozenset[str]:
 
 ASPECTS: Final = {
     "price": "price cost expensive cheap affordable value worth pricey bargain overpriced discount sale|"
-    "价格 价钱 便宜 贵 性价比 划算 实惠 降价 价位 优惠 价 值得",
+    "价格 价钱 便宜 太贵 很贵 偏贵 点贵 性价比 划算 实惠 降价 价位 优惠 值得",
     "size and fit": "size fit sizing small large tight loose length width snug petite runs oversized waist|"
-    "尺寸 尺码 大小 偏大 偏小 合身 码数 太大 太小 长度 宽松 号码 码",
+    "尺寸 尺码 大小 偏大 偏小 合身 码数 太大 太小 长度 宽松 号码",
     "quality": "quality broke broken defect defective durable sturdy flimsy scratched missing torn fell poor faulty "
     "shoddy damaged cracked worn thread seam stitching material|"
-    "质量 品质 做工 坏 破 划痕 瑕疵 耐用 结实 劣质 故障 配件 次品 开裂 掉色 起球 材质 用料 面料",
-    "delivery": "delivery deliver late shipping shipped arrived arrive parcel courier delayed delay waited package carrier "
-    "date|物流 快递 发货 送货 到货 晚到 迟 速度 送到 配送 包裹 承诺 等太久",
+    "质量 品质 做工 坏了 破了 破损 划痕 瑕疵 耐用 结实 劣质 故障 配件 次品 开裂 掉色 起球 材质 用料 面料",
+    "delivery": "delivery deliver late came shipping shipped arrived arrive parcel courier delayed delay waited package carrier "
+    "date|物流 快递 到得 发货 送货 到货 晚到 迟了 迟迟 速度 送到 配送 包裹 承诺 等太久",
     "packaging": "packaging packed box wrapped wrapping packing|包装 盒子 箱子 外盒 包得",
     "service": "service support staff seller refund return returned reply warranty exchange response returning|"
     "服务 客服 售后 态度 退款 退货 换货 卖家 店家 前台 服务员 老板 退换",
@@ -29,11 +29,11 @@ ASPECTS: Final = {
     "as described": "described description exactly expected expectation authentic fake genuine original advertised|"
     "描述 一致 正品 假货 不符 相符 真品 想象 山寨",
     "comfort": "comfortable comfort soft itchy scratchy uncomfortable cozy smooth warm|"
-    "舒服 舒适 柔软 扎 保暖 透气 手感",
-    "use": "easy works work use function battery screen speed noisy noise heat charge slow quiet|"
+    "舒服 舒适 柔软 扎人 保暖 透气 手感",
+    "use": "easy works work use function battery screen speed noisy noise heat charge quiet|"
     "好用 使用 功能 系统 电池 屏幕 散热 噪音 运行 反应 性能 开机 死机 用起来",
     "taste and smell": "taste tasty flavor flavour delicious smell scent fresh stale rotten sweet|"
-    "味道 好吃 口感 新鲜 甜 气味 难吃 异味 香味 烂 水分 口味 难闻",
+    "味道 好吃 口感 新鲜 很甜 不甜 气味 难吃 异味 香味 烂了 水分 口味 难闻",
 }  # fmt: skip
 
 GOOD: Final = (

@@ -31,6 +31,7 @@ _PRIOR: Final = 4.0  # reviews that any word is thought to have been in, good an
 _SEED_ODDS: Final = 2.0  # log odds of a seed in what it is thought to have been in
 _PRIOR_WORDS: Final = 500.0  # of the prior on how often words stand somewhere
 _JUDGES: Final = 1.2  # log odds from which a word judges and names nothing
+_PARTICLES: Final = "的了是我你他她很太也都就在和与着"  # no Chinese name of a thing holds one
 _NEUTRAL: Final = 0.25  # a score nearer to 0 judges nothing
 _STARS: Final = 0.35  # what a whole review's stars add to the score of its clauses
 Judge = Callable[[Sequence[str]], np.ndarray]  # clauses -> (n,) probability that each praises
@@ -216,12 +217,9 @@ def _whole(found: Sequence[str], known: Sequence[str], everywhere: Mapping[str, 
 
 
 def _says_nothing(word: str) -> bool:
-    return (
-        word in STOP
-        or word in STOP_ZH
-        or word.isdigit()
-        or any(one in "的了是我你他她很太也都就在和与着" for one in word)
-    )
+    """Whether it can be no name of anything: a filler, a number, one Chinese character."""
+    is_short = len(word) == 1 and not is_latin([word])
+    return is_short or word in STOP or word in STOP_ZH or word.isdigit() or any(one in _PARTICLES for one in word)
 
 
 def _topics(
@@ -232,7 +230,7 @@ def _topics(
     here = Counter(word for bag in bags for word in bag)
     everywhere = Counter(bare(word) for clause in told for word in set(clause))
     least = max(_LEAST, round(_LEAST_SHARE * len(silent)))
-    kept = sorted(word for word, count in here.items() if count >= _LEAST)
+    kept = sorted(word for word, count in everywhere.items() if count >= _LEAST and not _says_nothing(word))
     if not kept or not most:
         return {}
     counts = np.array([here[word] for word in kept], float)

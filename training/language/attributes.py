@@ -201,14 +201,13 @@ def categories_of(catalog: pa.Table, precision: float) -> list[dict[str, Any]]:
     """
     items = items_of(catalog)
     paths = [path or "" for path in catalog[C.CATEGORY_PATH].to_pylist()]
-    labels = np.array(
-        [path or (name or "") for path, name in zip(paths, catalog[C.CATEGORY_ID].to_pylist(), strict=True)]
-    )
-    says = np.array([bool(text) for text in items.texts])
+    ids = catalog[C.CATEGORY_ID].to_pylist()
+    labels = np.array([path or name or "" for path, name in zip(paths, ids, strict=True)], dtype=str)
+    says = np.array([bool(text) for text in items.texts], dtype=bool)
     asked = (labels == "") & says
     if not asked.any():
         return []
-    fold = np.array([sum(map(ord, item)) % _FOLDS for item in items.ids.tolist()])
+    fold = np.array([sum(map(ord, item)) % _FOLDS for item in items.ids.tolist()], dtype=np.int64)
     nothing = np.zeros((len(items), 1), np.float32)
     try:
         model = fit_categories(
@@ -217,8 +216,8 @@ def categories_of(catalog: pa.Table, precision: float) -> list[dict[str, Any]]:
     except TrainingError:  # fewer than two categories are known well enough
         return []
     guess = model.predict(items.take(asked), nothing[asked])
-    ids = items.ids[asked].tolist()
+    lone = items.ids[asked].tolist()
     return [
         {C.ITEM_ID: item, C.ATTRIBUTE: CATEGORY, C.VALUE: label, C.SOURCE: "text", C.CONFIDENCE: round(sure, 6)}
-        for item, label, sure in zip(ids, guess.labels.tolist(), guess.confidence.tolist(), strict=True) if label
+        for item, label, sure in zip(lone, guess.labels.tolist(), guess.confidence.tolist(), strict=True) if label
     ]  # fmt: skip

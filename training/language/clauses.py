@@ -4,7 +4,7 @@
         words(clause.text)                                           # ["not:dim", ...]
 
 English words are what stands between spaces, small, without a plural's s. Chinese needs no dictionary: a word is any run of
-two or three characters, and which of them matter is learnt from counts. A word is denied where "not", "没" or the like
+one to three characters, and which of them matter is learnt from counts. A word is denied where "not", "没" or the like
 stands shortly before it in its clause; it then carries the mark NOT.
 """
 
@@ -27,7 +27,9 @@ _RUN: Final = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+(?:['’][a-z]+)?")
 _DENIES_EN: Final = re.compile(r"^(?:not|no|never|nothing|without|hardly|cannot|isnt|dont|.*n['’]t)$")
 _DENIES_ZH: Final = re.compile(r"(?:不是|不太|不够|并不|没有|没|未|别|无|不)")
 _REACH: Final = 3  # words, or characters, that a denial reaches
-_FILLER: Final = frozenset(re.split(" ", "a an the very so too really quite that this it is was be any much as at all"))
+_FILLER: Final = frozenset(
+    re.split(" ", "a an the very so too really quite that this it is was be any much as at all do does did")
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[Clause]:
 
 
 def words(text: str) -> list[str]:
-    """Of one clause, marked NOT where denied; of Chinese all runs of two and three characters."""
+    """Of one clause, marked NOT where denied; of Chinese all runs of one to three characters."""
     found: list[str] = []
     denied = 0
     for run in _RUN.findall(text.lower()):
@@ -93,11 +95,11 @@ def words(text: str) -> list[str]:
 def _han_words(run: str) -> list[str]:
     reach: list[int] = [found.end() for found in _DENIES_ZH.finditer(run)]
     made = []
-    for size in (2, 3):
+    for size in (1, 2, 3):
         for at in range(len(run) - size + 1):
             denied = any(0 <= at - end <= _REACH - 1 for end in reach)
             made.append(NOT * denied + run[at : at + size])
-    return made or [run]
+    return made
 
 
 def bare(word: str) -> str:

@@ -97,11 +97,17 @@ def _shares(negative: np.ndarray, reviews: np.ndarray, weekday: np.ndarray) -> n
 
 
 def _spreads(negative: np.ndarray, reviews: np.ndarray, weekday: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Variance over mean (draws, topics), at least 1. A topic's own is drawn to that of all: few nights tell little of it."""
+    """Variance over mean (draws, topics), at least 1. A topic's own is drawn to that of all: few nights tell little of it.
+
+    Means fitted to these very nights lie too near to them: what the fit took of their freedom is given back.
+    """
     mean = share[weekday, np.arange(reviews.shape[1])] * reviews[:, :, None]
-    excess, usual = ((negative - mean) ** 2).sum(axis=0), np.maximum(mean.sum(axis=0), 1e-9)
-    nights = len(reviews) - 1
-    weight = nights / (nights + _SPREAD_NIGHTS)
+    usual = np.maximum(mean.sum(axis=0), 1e-9)
+    own = usual / 7 / (usual / 7 + _WEEK_PRIOR)  # what a weekday's mean is drawn to its own counts
+    nights = len(reviews)
+    freedom = np.maximum(nights - 1 - 6 * (2 * own - own**2), nights / 2)
+    excess = ((negative - mean) ** 2).sum(axis=0) * nights / freedom
+    weight = (nights - 1) / (nights - 1 + _SPREAD_NIGHTS)
     pooled = excess.sum(axis=1, keepdims=True) / usual.sum(axis=1, keepdims=True)
     return np.clip(weight * excess / usual + (1 - weight) * pooled, 1.0, _MAX_SPREAD)
 
