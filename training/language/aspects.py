@@ -160,9 +160,10 @@ def _weights(
             found = {word for clause in review for word in clause}
             counts[label > 0.5].update(found)
             sizes[label > 0.5] += 1
-    kept = sorted(
-        {*seeds, *(word for word in counts[True] | counts[False] if counts[True][word] + counts[False][word] >= 5)}
-    )
+    counted = counts[True] + counts[False]
+    # One Chinese character is in the longer runs that hold it: it is weighed where a seed says that it judges.
+    often = {word for word, n in counted.items() if n >= 5 and (len(bare(word)) > 1 or is_latin([word]))}
+    kept = sorted({*seeds, *often})
     good, bad = (np.array([counts[label][word] for word in kept], float) for label in (True, False))
     seed = np.array([seeds.get(word, 0.0) for word in kept]) * _SEED_ODDS / 2
     n_good, n_bad = sizes[True] + 1.0, sizes[False] + 1.0

@@ -26,6 +26,7 @@ _WEEK_PRIOR: Final = 20.0  # reviews from which on a weekday's own share counts 
 _DRAWN_NIGHTS: Final = 3_000
 _BLOCK_NIGHTS: Final = 100  # drawn with the same means
 _MAX_SPREAD: Final = 10.0  # variance over mean
+_SAFETY: Final = 0.9  # of the budget: few drawn nights know their own threshold a little too well
 _SPREAD_NIGHTS: Final = 20  # nights from which on a topic's own spread counts for half
 
 
@@ -182,7 +183,7 @@ def _rolling(counts: np.ndarray, span: int) -> np.ndarray:
 def _largest(least: np.ndarray, budget: float) -> float:
     """By bisection over the p values (blocks, nights, topics) that came."""
     values = np.unique(least[least < 0.5])
-    allowed = budget * least.shape[0] * least.shape[1]
+    allowed = _SAFETY * budget * least.shape[0] * least.shape[1]
     low, high = 0, len(values)  # so many of the values may be at or below the threshold
     while low < high:
         middle = (low + high + 1) // 2

@@ -73,10 +73,11 @@ def test_what_is_told_is_not_guessed_and_a_title_that_says_nothing_is_left() -> 
 
 
 def test_an_item_without_a_category_gets_the_one_of_its_words_and_a_strange_one_none() -> None:
-    lone = new("Koro folding kettle, red", **{C.CATEGORY_ID: None, C.CATEGORY_PATH: None, C.BRAND: "Koro"})
+    nowhere = {C.CATEGORY_ID: None, C.CATEGORY_PATH: None, C.BRAND: "Koro"}
+    lone = new("Koro folding kettle, red", **nowhere, **{C.DESCRIPTION: "A kettle for the home."})
     told = found([*shelf(), lone])["category"]
     assert (told[C.VALUE], told[C.SOURCE]) == ("home.kettle", "text")
-    strange = {**lone, C.TITLE: "zzz", C.BRAND: None}
+    strange = {**lone, C.TITLE: "zzz", C.BRAND: None, C.DESCRIPTION: None}
     assert "category" not in found([*shelf(), strange])
 
 
