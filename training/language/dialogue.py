@@ -29,6 +29,8 @@ _YES: Final = re.compile(
 _NO: Final = re.compile(
     r"(?:no|nope|not that|wrong|don't|do not|stop)(?:,? thanks?(?: you)?)?|不是?|不对|不要了?|不用了?|别|算了"
 )
+_BREAK: Final = re.compile(r"[.!?;。！？；，\n]+|, (?:and|but|or) ")
+_MOST_PARTS: Final = 20  # of a message, that are read by themselves
 _SHOWN_PRODUCTS: Final = 3  # of those that a message may mean
 _SURE: Final = 0.6  # confidence in an intent above which no article is looked for
 # Why a person goes on.
@@ -110,24 +112,31 @@ class Dialogue:
         self._shelf = Shelf(knowledge)
 
     def read(self, texts: Sequence[str]) -> list[Turn]:
-        """n messages of customers, each by itself."""
+        """n messages of customers, each by itself. Of one that asks several things the first part that is understood counts,
+        where the whole is not."""
         if not texts:
             return []
-        told = self.intents.predict(list(texts))
+        parts = [_parts(text) for text in texts]
+        told = self.intents.predict([part for one in parts for part in one])
         positive = self.sentiment(list(texts)) if self.sentiment else None
-        turns = []
-        for at, text in enumerate(texts):
-            label, confidence = str(told.label[at]), float(told.confidence[at])
-            known = self.knowledge.intent(label)
-            is_sure = bool(text.strip()) and not told.is_out_of_scope[at] and confidence >= self.unsure_below
+        turns, first = [], 0
+        for at, (text, one) in enumerate(zip(texts, parts, strict=True)):
+            places = range(first, first + len(one))
+            first += len(one)
+            place = next((n for n in places if self._is_sure(told, n)), places[0])
+            known = self.knowledge.intent(str(told.label[place])) if self._is_sure(told, place) else None
+            confidence = float(told.confidence[place])
             mood = mood_of(text, None if positive is None else float(positive[at]))
-            if known and is_sure and known.is_trouble and mood == NEUTRAL:
+            if known and known.is_trouble and mood == NEUTRAL:
                 mood = NEGATIVE
             tongue = tongue_of(text)
-            article = None if known and is_sure and confidence >= _SURE else self._shelf.article(text, tongue)
-            intent, found = label if known and is_sure else "", article.id if article else ""
+            article = None if known and confidence >= _SURE else self._shelf.article(text, tongue)
+            intent, found = known.id if known else "", article.id if article else ""
             turns.append(Turn(text, tongue, intent, found, confidence, mood, is_upset(text)))
         return turns
+
+    def _is_sure(self, told: Understood, at: int) -> bool:
+        return not told.is_out_of_scope[at] and float(told.confidence[at]) >= self.unsure_below
 
     def replies(self, texts: Sequence[str], today: date) -> list[Reply]:
         """The desk's answer after each of a customer's n turns, in the order in which they came."""
@@ -236,3 +245,9 @@ class Dialogue:
         text = fill(wording, state.tongue, state.slots | (more or {}), self.knowledge, self.goods or Goods())
         assert text is not None, "the knowledge was checked when it was read"
         return Reply(text, turn.intent, "", turn.confidence, bool(state.handed_over), state)
+
+
+def _parts(text: str) -> list[str]:
+    """The message, and what it asks one by one where that is several things."""
+    parts = [part for part in _BREAK.split(text) if any(map(str.isalpha, part))]
+    return [text, *parts[:_MOST_PARTS]] if len(parts) > 1 else [text]

@@ -17,6 +17,7 @@ _PATTERNS: Final = (  # in this order: what a later one would cut in pieces come
     ("email", re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")),
     ("link", re.compile(r"\b(?:https?://|www\.)[^\s，。！？)）]+", re.IGNORECASE)),
     ("account", re.compile(r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?\b")),
+    ("account", re.compile(r"(?<![\w.])@\w{2,}|(?<=微信)[号:： ]*[A-Za-z][\w-]{4,}|(?i:(?<=wechat )|(?<=qq)|(?<=vx))[号:： ]*[\w-]{5,}")),
     ("card", re.compile(r"(?<![\w-])\d{4}(?:[ -]?\d{4}){2}[ -]?\d{1,7}(?![\w-])")),
     ("order", re.compile(
         r"(?<=[#＃])\w{0,4}-?\d[\w-]{3,}"

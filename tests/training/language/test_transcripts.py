@@ -15,6 +15,7 @@ from training.language.transcripts import masked, transcript_of
         ("订单号20260312001，电话13812345678，我叫王小明，谢谢", "订单号[order]，电话[phone]，我叫[name]，谢谢"),
         ("card 4111 1111 1111 1111, IBAN NL91 ABNA 0417 1643 00", "card [card], IBAN [account]"),
         ("order A-20458, #88123 and NM-2603140007", "order [order], #[order] and [order]"),
+        ("加我微信lily_2020，或 @ann_lee", "加我微信[account]，或 [account]"),
         ("see https://shop.example/o?id=1 or www.me.org", "see [link] or [link]"),
         ("On 2026-03-12 I paid 15.99 for 2 lamps of 120 cm", "On 2026-03-12 I paid 15.99 for 2 lamps of 120 cm"),
         ("this is ridiculous, I am happy", "this is ridiculous, I am happy"),
