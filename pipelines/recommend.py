@@ -18,7 +18,7 @@ from pipelines.core.reading import read
 from pipelines.core.registry import Registry
 from pipelines.core.storage import sources_digest, window
 from pipelines.launch import launch
-from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
+from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of, engine_spec
 
 TABLES = ("recommendations", "segment_recommendations", "item_relations", "bundles")
 TASK = "recommender"
@@ -78,13 +78,15 @@ def run(night: date, context: Context) -> StageResult:
                 "shop": shop.model_dump(mode="json"),
                 "root": str(store.root),
                 "night": night.isoformat(),
+                "engine": engine_spec(context),
                 "threads": context.machine.threads,
                 "model": model,
                 "pictures": {item: [str(path), content] for item, (path, content) in shown.files.items()},
             },
-            context.machine.without_spark,
+            context.machine,
             staging,
             store.folder / "logs",
+            submit=context.submit,
         )
         result.counts = made["counts"] | {"model": model["name"], "version": model["version"], "why": told}
         if shown.refused:

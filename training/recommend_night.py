@@ -3,7 +3,7 @@ goes with each item.
 
     python -m training.recommend_night SPEC.json
 
-The spec is written by pipelines/recommend.py: `shop`, `root`, `night`, `out`, `threads`; `model` {folder, name, version} of
+The spec is written by pipelines/recommend.py: `shop`, `root`, `night`, `out`, `engine`, `threads`; `model` {folder, name, version} of
 the champion, its folder null where there is none: then own history and popularity rank; `pictures` {item: [file, SHA-256]}
 or nothing. What the shop's last weeks say of its items is learnt anew, whatever ranks. Rows go to <out>/TABLE/
 (recommendations, segment_recommendations, item_relations, bundles), the result {rows: {TABLE: n}, counts} to
@@ -13,8 +13,9 @@ or nothing. What the shop's last weeks say of its items is learnt anew, whatever
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,37 +30,21 @@ from pipelines.core.reading import read
 from pipelines.core.recommending import Recommend
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
-from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
 from pipelines.strategy.recommending import is_held_out, nights_to_buy_again
 from training.job import run_job
 from training.recommend.interactions import BEHAVIOURS
 from training.recommend.item_tables import item_tables
-from training.recommend.lists import Lists, Rules, lists_of
+from training.recommend.lists import Rules
 from training.recommend.ranker_protocol import places
-from training.recommend.reason_words import Past, words
-from training.recommend.reasons import LOT, reasons_of
 from training.recommend.segment_lists import segment_lists
+from training.recommend.serving import TABLE, Goods, Serving, schema_of, serve
 from training.tasks.recommender import RecommenderSettings
 from training.tasks.recommender_examples import ROWS, histories
-from training.tasks.recommender_features import AGAIN, ALONG, TASTE, Sight
 from training.tasks.recommender_knowledge import Knowledge, Shelf
-from training.tasks.recommender_model import RecommenderModel, blocks
-from training.tasks.recommender_sight import NEVER, Histories
+from training.tasks.recommender_model import RecommenderModel
+from training.tasks.recommender_sight import Histories
 
-TABLE = "recommendations"
-_KINDS: Final = {STRING: pa.string(), DOUBLE: pa.float64(), BIGINT: pa.int64(), BOOLEAN: pa.bool_()}
 _PURCHASE: Final = BEHAVIOURS.index("purchase")
-
-
-@dataclass(frozen=True)
-class Goods:
-    """Tonight's shelf, i items: the catalogue and what was touched beside it."""
-
-    shelf: Shelf
-    title: np.ndarray  # (i,) object, the id where none is told
-    stock: np.ndarray  # (i,) NaN where not told
-    is_withdrawn: np.ndarray  # (i,) bool: not in the catalogue, or told there to be withdrawn
-    category_name: dict[str, str]
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +58,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         raise NoDataError(f"shop {shop.shop}, night {night}: no customers; run the features stage first")
     people = people.sort_by(C.USER_KEY)
     keys = people[C.USER_KEY].to_pylist()
-    seen = _seen(histories(shop, store, night), people[C.USER_KEY])
+    told = _of_all(histories(shop, store, night), people[C.USER_KEY])
+    seen = Histories.of(told)
     goods = goods_of(store, night, seen)
     model = _model(spec, shop, Knowledge.fit(seen, goods.shelf, goods.title))
     rules = rules_of(shop.recommend, night, goods, seen)
@@ -81,19 +67,11 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     silent = _took_back(store, night, shop, keys)
     served = np.flatnonzero(~held_out & ~silent)
 
-    out, counts = Path(spec["out"]), _Counts()
-    named = spec["model"]
-    rows = 0
-    with _writer(out, TABLE) as file:
-        for start, block in zip(range(0, len(served), 2048), blocks(seen.take(served)), strict=False):
-            mine = [keys[at] for at in served[start : start + len(block)]]
-            sight, lists = lists_of(model, block, mine, rules)
-            table = _rows(sight, lists, model, goods, mine, named["name"], named["version"])
-            counts.add(table, lists, sight)
-            file.write_table(table)
-            rows += table.num_rows
+    out, named = Path(spec["out"]), spec["model"]
+    serving = Serving(model, goods, rules, named["name"], named["version"])
+    counts = serve(serving, told.take(pa.array(served)), out / TABLE, spec.get("engine"))
     look, seen_as = _look(spec, store, goods.shelf.items)
-    relations, offers, told = item_tables(
+    relations, offers, together = item_tables(
         shop, store, night, goods.shelf.items, rules.allowed, int(spec["threads"]), look
     )
     segment = segment_lists(seen, people[C.SEGMENT_ID].to_numpy(), model.known, rules)
@@ -103,7 +81,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             file.write_table(table.select(file.schema.names).cast(file.schema))
     again = np.unique(rules.again_hours / 24)
     return {
-        "rows": {TABLE: rows, **{name: table.num_rows for name, table in others.items()}},
+        "rows": {TABLE: counts.rows, **{name: table.num_rows for name, table in others.items()}},
         "counts": {
             "customers": len(keys),
             "served": len(served),
@@ -115,7 +93,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             "kind": model.kind,
             "nights_to_buy_again": [round(float(value), 1) for value in (again[[0, -1]] if len(again) else [])],
             **counts.told(),
-            "items_together": told,
+            "items_together": together,
             **({"pictures": seen_as} if seen_as else {}),
         },
     }
@@ -133,6 +111,8 @@ def _look(spec: dict[str, Any], store: Store, items: np.ndarray) -> tuple[np.nda
     files = {item: (Path(path), content) for item, (path, content) in (spec.get("pictures") or {}).items()}
     if not files:
         return None, {}
+    if find_spec("torch") is None:  # an image that only drives Spark
+        return None, {"named": len(files), "read": 0, "why": "torch is not installed where this job runs"}
     from training.recommend.pictures import embed_pictures, looks
     from training.weights import PICTURES, resolve
 
@@ -146,15 +126,15 @@ def _look(spec: dict[str, Any], store: Store, items: np.ndarray) -> tuple[np.nda
     return looks(shown, items) if len(shown.vectors) > 1 else None, told
 
 
-def _seen(rows: pa.Table, keys: pa.ChunkedArray) -> Histories:
-    """One history per key, empty for who did nothing that tells of items."""
+def _of_all(rows: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
+    """ROWS of each key, empty for who did nothing that tells of items."""
     rows = rows.take(pc.index_in(keys, value_set=rows[C.USER_KEY]))
     columns = [
         pc.fill_null(rows[name].combine_chunks(), pa.scalar([], ROWS.field(name).type)) if pa.types.is_list(ROWS.field(name).type)
         else rows[name]
         for name in ROWS.names
     ]  # fmt: skip
-    return Histories.of(pa.table(columns, schema=ROWS))
+    return pa.table([keys, *columns[1:]], schema=ROWS)
 
 
 def goods_of(store: Store, night: date, seen: Histories) -> Goods:
@@ -222,93 +202,10 @@ def _took_back(store: Store, night: date, shop: Shop, keys: Sequence[str]) -> np
     return np.array([closed[key] == len(channels) for key in keys], dtype=bool)
 
 
-def _rows(
-    sight: Sight, lists: Lists, model: RecommenderModel, goods: Goods, keys: Sequence[str], name: str, version: str
-) -> pa.Table:
-    """The table in the declared columns, order and types."""
-    by_choice = np.flatnonzero(~lists.is_explore)
-    found = reasons_of(model, sight, lists.row[by_choice], lists.item[by_choice])
-    code, cause = np.full(len(lists.row), LOT, dtype=object), np.full(len(lists.row), None, dtype=object)
-    code[by_choice], cause[by_choice] = found.code, found.cause
-    why = _words(sight, lists, goods, code, cause)
-    columns = {
-        C.USER_KEY: np.array(keys, dtype=object)[lists.row],
-        C.SLOT: lists.slot,
-        C.ITEM_ID: goods.shelf.items[lists.item],
-        C.SCORE: lists.score,
-        C.SOURCE: lists.source,
-        C.RUNNER_UP_SOURCE: lists.runner_up,
-        C.REASON_CODE: code,
-        C.REASON_CAUSE: [text or None for text in cause],
-        C.WHY_EN: [one[0] for one in why],
-        C.WHY_ZH: [one[1] for one in why],
-        C.PROPENSITY: lists.propensity,
-        C.IS_EXPLORE: lists.is_explore,
-        C.MODEL_NAME: [name] * len(lists.row),
-        C.MODEL_VERSION: [version] * len(lists.row),
-    }
-    return pa.table([pa.array(columns[field.name], field.type) for field in _schema(TABLE)], schema=_schema(TABLE))
-
-
-def _words(sight: Sight, lists: Lists, goods: Goods, code: np.ndarray, cause: np.ndarray) -> list[tuple[str, str]]:
-    of_item = np.isin(code.astype(str), (AGAIN, ALONG))
-    named = places(goods.shelf.items, np.where(of_item, cause, "").astype(str))
-    of_category = np.where(code == TASTE, cause, "").astype(str)
-    own = sight.own.at(lists.row, named)
-    theirs = sight.of_category.at(lists.row, places(sight.categories, of_category))
-    told = {n: sight.own.get(n, own, NEVER) for n in ("view_hours", "cart_hours", "bought_hours", "last_hours")}
-    views, count = sight.own.get("views", own, 0), sight.own.get("count", own, 0)
-    visits = sight.of_category.get("count", theirs, 0)
-    made = []
-    for at, (kind, thing) in enumerate(zip(code.tolist(), cause.tolist(), strict=True)):
-        if of_item[at]:
-            hours = [told[n][at] for n in ("bought_hours", "cart_hours", "view_hours", "last_hours")]
-            newest = next(value for value in hours if value < NEVER)
-            past = Past(int(views[at]), int(count[at]), newest, hours[1] < NEVER, hours[0] < NEVER)
-            made.append(words(kind, str(goods.title[named[at]]), past))
-        elif kind == TASTE:
-            made.append(words(kind, goods.category_name.get(thing, thing), Past(count=int(visits[at]))))
-        else:
-            made.append(words(kind, thing, Past()))
-    return made
-
-
-class _Counts:
-    """For the manifest, the summary and the report."""
-
-    def __init__(self) -> None:
-        self.bound: Counter[str] = Counter()
-        self.by: dict[str, Counter[str]] = {name: Counter() for name in (C.SOURCE, C.REASON_CODE)}
-        self.items: set[str] = set()
-        self.explored = self.new = 0
-
-    def add(self, table: pa.Table, lists: Lists, sight: Sight) -> None:
-        self.bound.update(lists.bound)
-        for name, counter in self.by.items():
-            counter.update(table[name].to_pylist())
-        self.items.update(pc.unique(table[C.ITEM_ID]).to_pylist())
-        self.explored += int(lists.is_explore.sum())
-        self.new += int((sight.known.age_nights[lists.item] == 0).sum())
-
-    def told(self) -> dict[str, Any]:
-        return {
-            "filters": dict(sorted(self.bound.items())),
-            "by_source": dict(sorted(self.by[C.SOURCE].items())),
-            "by_reason": dict(sorted(self.by[C.REASON_CODE].items())),
-            "distinct_items": len(self.items),
-            "explored": self.explored,
-            "new": self.new,
-        }
-
-
-def _schema(table: str) -> pa.Schema:
-    return pa.schema([(name, _KINDS[kind]) for name, kind in TABLES[table].columns.items()])
-
-
 def _writer(out: Path, table: str) -> pq.ParquetWriter:
     folder = out / table
     folder.mkdir(parents=True, exist_ok=True)
-    return pq.ParquetWriter(folder / "part-00000.parquet", _schema(table), compression="zstd", store_schema=False)
+    return pq.ParquetWriter(folder / "part-00000.parquet", schema_of(table), compression="zstd", store_schema=False)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,11 @@ from tests.docker.tools import DOCKER, DOCKERFILE, IMAGES, PINNED, PROJECT, tool
 
 # What each image is started with, and what its processes import then.
 RUNS = {
-    "spark": ("spark_jobs.clean", "spark_jobs.features", "training.predict", "pyspark.worker"),
-    "airflow": ("pipelines.cli", "pipelines.night", "great_expectations", "mlflow.server", "airflow.__main__"),
+    "spark": ("spark_jobs.clean", "spark_jobs.features", "training.predict", "training.recommend.serving", "pyspark.worker"),
+    "airflow": (
+        "pipelines.cli", "pipelines.night", "training.recommend_night", "great_expectations", "mlflow.server",
+        "airflow.__main__",
+    ),
     "training": ("training.fit", "training.judge", "training.tasks.behaviour", "training.tasks.effect", "training.tasks.value"),
 }  # fmt: skip
 

@@ -40,7 +40,9 @@ class Down(NoChampion):
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(module: str, spec: dict[str, Any], machine: Machine, folder: Path, logs: Path) -> dict[str, Any]:
+    def run(
+        module: str, spec: dict[str, Any], machine: Machine, folder: Path, logs: Path, submit: Any = None
+    ) -> dict[str, Any]:
         made = launch(module, spec, machine, folder, logs)
         for table in recommend.TABLES:
             (folder / module / table).rename(folder / table)

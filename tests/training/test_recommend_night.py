@@ -1,15 +1,22 @@
 """The job that recommends, on a shop small enough to count by hand: filters, lots, reasons, and odd shops and customers."""
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError, WrongUseError
+from pipelines.core.machine import Machine
+from pipelines.core.sizing import engine_spec
+from pipelines.launch import java_version
 from pipelines.strategy.recommending import is_held_out
 from tests.pipelines.test_report import publish
 from tests.training.small_recommender import examples
@@ -18,6 +25,7 @@ from training.recommend_night import run
 from training.task import Fitting
 from training.tasks.recommender import TASK
 
+PROJECT = Path(__file__).resolve().parents[2]
 ANN, BEN, LISA = 0, 1, 6  # ann looks at t0 and t1, ben at all teas, lisa at lamps
 BASELINE = {"folder": None, "name": "small-recommender-baseline", "version": "none"}
 
@@ -185,8 +193,6 @@ def test_a_busy_program_moves_nobody_elses_list(tmp_path: Path) -> None:
 
 def test_ids_that_are_numbers_in_one_feed_and_texts_in_another_are_the_same_items(tmp_path: Path) -> None:
     """The catalogue of that night holds whole numbers."""
-    import pyarrow as pa
-
     code = {name: str(at) for at, name in enumerate(ITEMS)}
     events = [row | {C.ITEM_ID: code[row[C.ITEM_ID]]} for row in usual()]
     store = fill(tmp_path, events, [item(name, **{C.ITEM_ID: code[name]}) for name in ITEMS])
@@ -196,6 +202,36 @@ def test_ids_that_are_numbers_in_one_feed_and_texts_in_another_are_the_same_item
     lists, counts = recommend(tmp_path)
     assert counts["withdrawn"] == 0
     assert items(lists[ANN])[0] == "0"
+
+
+@pytest.mark.skipif(java_version() is None, reason="Spark needs Java: make java")
+def test_spark_lists_what_one_machine_lists_and_counts_the_same(tmp_path: Path, blend: dict[str, Any]) -> None:
+    """In a process of its own: no other test's session is touched."""
+    shelf = [item(name) for name in ITEMS]
+    shelf[0][C.STOCK] = 0
+    fill(tmp_path, [*usual(), event(ANN, "t2", 1, "purchase")], shelf)
+    _, counts = recommend(tmp_path, blend, explore_percent=30, holdout_percent=20)
+    machine = Machine(engine="spark", spark_master="local[1]", partitions=2)
+    spec = {
+        "shop": shop(explore_percent=30, holdout_percent=20).model_dump(mode="json"), "root": str(tmp_path),
+        "night": NIGHT.isoformat(), "threads": 1, "model": blend, "out": str(tmp_path / "spark"),
+        "engine": engine_spec(machine),
+    }  # fmt: skip
+    (tmp_path / "spark").mkdir()
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    done = subprocess.run(
+        [sys.executable, "-m", "training.recommend_night", str(tmp_path / "spec.json")],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    alone = pq.ParquetFile(tmp_path / "out" / "recommendations" / "part-00000.parquet").read()
+    parts = sorted((tmp_path / "spark" / "recommendations").glob("part-*.parquet"))
+    assert len(parts) == 2
+    assert pa.concat_tables([pq.ParquetFile(part).read() for part in parts]).equals(alone)
+    told = json.loads((tmp_path / "spark" / "result.json").read_text())
+    assert told["rows"]["recommendations"] == len(alone) > 0
+    assert told["counts"] == {name: count for name, count in counts.items() if name != "segment_rows"}
+    assert told["counts"]["filters"]["bought"] == 1
 
 
 def test_a_night_without_customers_or_settings_is_one_clear_line(tmp_path: Path) -> None:

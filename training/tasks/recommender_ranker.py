@@ -37,7 +37,7 @@ from training.tasks.recommender_model import RecommenderModel
 from training.tasks.recommender_sight import Histories
 
 _PURCHASE: Final = BEHAVIOURS.index("purchase")
-_BEHIND: Final = 1_000.0  # log-odds: what is no candidate stands behind what is, by popularity
+_BEHIND: Final = 100.0  # log-odds: what is no candidate stands behind what is, by popularity
 
 
 @dataclass(frozen=True)

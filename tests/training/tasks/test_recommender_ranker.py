@@ -43,9 +43,9 @@ def test_it_ranks_every_item_what_is_no_candidate_by_popularity(events: Interact
     scores = ranker.score(events, everybody, NOW_S)
     assert scores.shape == (len(everybody), len(events.items))
     assert np.isfinite(scores).all()
-    unasked = scores < -900
+    unasked = scores < -90
     popular = np.broadcast_to(ranker.popularity.share(events.items), scores.shape)
-    np.testing.assert_allclose(scores[unasked], popular[unasked] - 1_000)
+    np.testing.assert_allclose(scores[unasked], popular[unasked] - 100)
     one_by_one = np.concatenate([ranker.score(events, everybody[[at]], NOW_S) for at in range(3)])
     np.testing.assert_allclose(one_by_one, scores[:3])
 
