@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.cli_models import evaluate, promote, rollback, train
+from pipelines.cli_models import evaluate, promote, rollback, search, train
 from pipelines.cli_operations import doctor, down, erase, up
 from pipelines.cli_options import (
     JsonOption,
@@ -279,6 +279,7 @@ for command in (
     train,
     promote,
     rollback,
+    search,
     readout,
     answer,
     up,

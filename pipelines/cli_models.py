@@ -1,4 +1,4 @@
-"""Commands about models: evaluate, train, promote, rollback."""
+"""Commands about models: evaluate, search, train, promote, rollback."""
 
 from contextlib import closing
 from pathlib import Path
@@ -38,8 +38,33 @@ def evaluate(
     Console().print(evaluation_table(result))
 
 
+def search(
+    query: Annotated[str, typer.Argument(help="What a customer types.")],
+    shop: ShopOption = "demo",
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", help="price<50, brand=NAME, category=WORDS, colour=NAME or in_stock; may be repeated."
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="How many items at most.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Search the newest catalogue as a customer would: by words, vectors and what was clicked; typos are mended."""
+    from pipelines.search import search as find
+    from pipelines.show import search_table
+
+    context, progress = opened(shop)
+    with closing(progress):
+        told = find(query, context, filters=rules or [], k=k)
+    if as_json:
+        print_json(told)
+        return
+    Console().print(search_table(told, context.shop.currency))
+
+
 TaskArgument = Annotated[
-    str, typer.Argument(help="Which model: behaviour, effect, policy, pricing, recommender or value.")
+    str, typer.Argument(help="Which model: behaviour, effect, policy, pricing, recommender, search or value.")
 ]
 
 

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
@@ -98,6 +99,21 @@ def evaluation_table(result: dict[str, Any]) -> Table:
 
 
 _SLOT_KINDS = (("chosen", "chosen"), ("by lot", "by_lot"))
+
+
+def search_table(told: dict[str, Any], currency: str) -> Table:
+    """What a search found."""
+    meant = f" (meant: {told['query']})" if told["mended"] else ""
+    by = ", ".join(told["by"]) + (", ranker" if told["ranker"] else "")
+    found = f"{len(told['hits'])} of {told['items']} items of {told['night']} by {by}, {told['milliseconds']} ms{meant}"
+    table = Table(title=found, title_justify="left")
+    for name in ("item", "title", currency, "score"):
+        table.add_column(name, justify="right" if name in (currency, "score") else "left")
+    for hit in told["hits"]:
+        cents = hit["price_cents"]
+        price = "" if cents is None else f"{cents / 100:.2f}"
+        table.add_row(escape(hit["item_id"]), escape(hit["title"]), price, f"{hit['score']:.3f}")
+    return table
 
 
 def readout_tables(told: dict[str, Any]) -> list[Any]:

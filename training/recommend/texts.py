@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -98,23 +98,32 @@ def encoder_for(texts: Sequence[str]) -> str:
 
 
 def embed(
-    texts: Sequence[str], folder: Path, *, max_tokens: int = 64, threads: int | None = None, kept: Path | None = None
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    max_tokens: int = 64,
+    threads: int | None = None,
+    kept: Path | None = None,
+    kind: Literal["query", "passage"] = "query",
 ) -> np.ndarray:
     """n texts -> (n, width) float32 of unit length, zeros for a text that says nothing.
 
-    `folder`: an encoder's (training/weights.py). `kept`: a file of vectors; what it holds is not encoded again, and it is
+    `folder`: an encoder's (training/weights.py), which takes `kind`.
+    `kept`: a file of vectors; what it holds is not encoded again, and it is
     left with the vectors of these texts. A file of another encoder or a damaged one counts as empty.
     """
     from training.encode import Encoder
 
     weights = sorted(file_hash(path) for path in folder.glob("*.safetensors"))
-    made_by = hashlib.sha256(" ".join([*weights, str(max_tokens)]).encode()).hexdigest()
+    made_by = hashlib.sha256(
+        " ".join([*weights, str(max_tokens), *([kind] if kind != "query" else [])]).encode()
+    ).hexdigest()
     known = kept_vectors(kept, made_by) if kept else {}
     keys = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
     new = list({key: text for key, text in zip(keys, texts, strict=True) if text and key not in known}.items())
     width: int = json.loads((folder / "config.json").read_text())["hidden_size"]
     if new:
-        made = Encoder(folder, max_tokens=max_tokens, threads=threads).encode([text for _, text in new])
+        made = Encoder(folder, max_tokens=max_tokens, threads=threads).encode([text for _, text in new], kind)
         known |= {key: vector for (key, _), vector in zip(new, made, strict=True)}
     nothing = np.zeros(width, np.float32)
     vectors = np.stack([known.get(key, nothing) for key in keys]) if keys else np.zeros((0, width), np.float32)

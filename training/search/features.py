@@ -48,19 +48,20 @@ def features(goods: Goods, sight: Sight) -> np.ndarray:
     """(c, f) float32 of the candidates of one query."""
     told = _by_score(sight) | _by_company(goods, sight) | _by_words(goods, sight) | _by_title(goods, sight)
     price = np.log(goods.items.prices[sight.places])
-    known = price[:30][np.isfinite(price[:30])]
+    known = price[: min(30, sight.n_found)]
+    known = known[np.isfinite(known)]
     told["price_ratio"] = price - np.median(known) if len(known) else price
     c = len(sight.places)
     return np.stack([np.broadcast_to(np.asarray(told[name], np.float32), (c,)) for name in NAMES], axis=1)
 
 
 def _by_score(sight: Sight) -> dict[str, np.ndarray]:
-    told = {"first": sight.first, "behind_best": sight.first - sight.first.max(initial=-np.inf)}
+    told = {"first": sight.first, "behind_best": _behind(sight.first, sight.n_found)}
     told |= {f"words_{key}": sight.scores[key] / max(sight.best[key], 1e-9) for key in (ALL, LONG, NAME, SHELF)}
     told["words_raw"] = sight.scores[ALL]
     for view in _VIEWS:
         cosine = sight.cosines.get(view, np.full(len(sight.places), np.nan, np.float32))
-        told |= {f"cosine_{view}": cosine, f"cosine_behind_best_{view}": cosine - cosine.max(initial=-np.inf)}
+        told |= {f"cosine_{view}": cosine, f"cosine_behind_best_{view}": _behind(cosine, sight.n_found)}
     return told
 
 
@@ -103,9 +104,9 @@ def _by_words(goods: Goods, sight: Sight) -> dict[str, np.ndarray]:
     told = {f"covered_{key}": rarity @ hit[key] / max(rarity.sum(), 1e-9) for key in (NAME, ALL, LONG)}
     told["missing"] = wanted @ ~(hit[LONG] | hit[ALL])
     told["missing_in_name"] = wanted @ ~hit[NAME]
-    told["missing_more_than_least"] = told["missing_in_name"] - told["missing_in_name"].min(initial=np.inf)
+    told["missing_more_than_least"] = -_behind(-told["missing_in_name"], sight.n_found)
     told["brand_words"] = wanted @ hit[BRAND]
-    told["brand_words_behind_best"] = told["brand_words"] - told["brand_words"].max(initial=-np.inf)
+    told["brand_words_behind_best"] = _behind(told["brand_words"], sight.n_found)
     of_brand = np.array([len(tokens(one)) for one in goods.items.brands[sight.places]]).reshape(c)
     told["brand_full"] = told["brand_words"] >= np.maximum(of_brand, 1)
     told["numbers"] = _share(np.array([word[0].isdigit() for word in words], float), hit[NAME])
@@ -165,6 +166,11 @@ def _people(text: str) -> set[str]:
 def _share(weight: np.ndarray, hit: np.ndarray) -> np.ndarray:
     """(c,) which share of the words that weigh something an item holds; NaN where none does."""
     return weight @ hit / weight.sum() if weight.any() else np.full(hit.shape[1], np.nan)
+
+
+def _behind(values: np.ndarray, n: int) -> np.ndarray:
+    """Values (c,) minus the largest of the first n."""
+    return values - values[:n].max() if n else np.zeros(len(values))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +31,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     before = encode.Encoder.encode
 
-    def spy(self: encode.Encoder, texts: list[str]) -> np.ndarray:
+    def spy(self: encode.Encoder, texts: list[str], kind: Literal["query", "passage"] = "query") -> np.ndarray:
         found.extend(texts)
-        return before(self, texts)
+        return before(self, texts, kind)
 
     monkeypatch.setattr(encode.Encoder, "encode", spy)
     return found
