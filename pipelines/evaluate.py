@@ -8,6 +8,7 @@
     nightmarket evaluate next-item --data ../shared/data/yoochoose-100k
     nightmarket evaluate recommend --data ../shared/data/taobao-userbehavior
     nightmarket evaluate search --data ../shared/data/esci-us
+    nightmarket evaluate sentiment --data ../shared/data/reviews-zh
     nightmarket evaluate similar --data ../shared/data/esci-us
     nightmarket evaluate moderation --data conf/moderation
     nightmarket evaluate copy --data ../shared/data/advertisegen
@@ -40,6 +41,7 @@ NAMES = {
     "open-bandit": "off-policy evaluation on the Open Bandit data: Thompson's clicks from random logs",
     "recommend": "tomorrow's items and categories on Taobao UserBehavior: days 1-8 fit, 9 judges",
     "search": "products for a query on Amazon ESCI: ranked by folds of queries, clean and with typos",
+    "sentiment": "good or bad news in shop reviews, Chinese or English: the split of the data's peers",
     "similar": "category from title, and products for the same query, on Amazon ESCI",
     "value": "customer lifetime value on CDNOW: 39 weeks fit, the next 39 judge",
 }

@@ -92,7 +92,9 @@ def _items(night: date, store: Store) -> list[dict[str, Any]]:
     for row in table.sort_by([(C.RANK, "ascending"), (C.ASPECT, "ascending")]).to_pylist():
         if row[C.SCOPE] == ITEM:
             key = (row[C.ITEM_ID], row[C.LANGUAGE])
-            one = found.setdefault(key, {"language": LANGUAGES.get(key[1], key[1]), "reviews": row[C.N_REVIEWS], "pro": [], "con": []})
+            one = found.setdefault(
+                key, {"language": LANGUAGES.get(key[1], key[1]), "reviews": row[C.N_REVIEWS], "pro": [], "con": []}
+            )
             one["title"] = titles.get(key[0]) or key[0]
             one[row[C.SIDE]].append({"aspect": row[C.ASPECT], "said": row[C.N_SAID]})
     ranked = sorted(found.items(), key=lambda one: (-one[1]["reviews"], one[0]))

@@ -21,7 +21,7 @@ from pipelines.stage import Context, digest_of
 
 SOURCES: Final = {  # task -> table that makes a night
     "behaviour": "events", "copywriter": "events", "effect": "deliveries", "policy": "deliveries", "pricing": "events",
-    "recommender": "events", "value": "events",
+    "recommender": "events", "search": "events", "sentiment": "reviews", "value": "events",
 }  # fmt: skip
 
 NEEDS_ENCODER: Final = ("behaviour",)

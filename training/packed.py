@@ -73,29 +73,38 @@ class PackedBert:
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """n rows of token ids, sorted by length -> their pooled last states, (n, hidden) float32."""
+        last = self.states(rows, (len(self.layers),))[0]
+        if self.pooling == "cls":
+            return torch.cat([text[:, 0].float() for text in last])
+        return torch.cat([text.float().mean(1) for text in last])
+
+    def states(self, rows: Sequence[Sequence[int]], after: Sequence[int]) -> list[list[Tensor]]:
+        """n rows of token ids, sorted by length -> for each number of layers in `after`, rising, the states behind them:
+        parts (k, length, hidden) of rows of one length, in their order."""
         counts = [(length, len(list(same))) for length, same in groupby(len(row) for row in rows)]
         runs = [(length, min(_TEXTS, n - at)) for length, n in counts for at in range(0, n, _TEXTS)]
         tokens = torch.tensor([token for row in rows for token in row])
         places = torch.cat([torch.arange(length).repeat(count) for length, count in runs])
         width = self.words.shape[1]
+        sizes = [length * count for length, count in runs]
+        found = []
 
         def normed(x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
             return F.layer_norm(x, (width,), *norm, self.epsilon)
 
         with torch.inference_mode():
             x = normed(F.embedding(tokens, self.words) + F.embedding(places, self.positions), self.norm)
-            for project, out, norm, widen, narrow, last_norm in self.layers:
+            for number, (project, out, norm, widen, narrow, last_norm) in enumerate(self.layers[: after[-1]], 1):
                 mixed = self._attend(project(x, None), runs)
                 parts = []
                 for taken, before in zip(mixed.split(_ROWS), x.split(_ROWS), strict=True):
                     state = normed(out(taken, before), norm)
                     parts.append(normed(narrow(widen(state, None), state), last_norm))
                 x = torch.cat(parts)
-            states = zip(runs, x.split([length * count for length, count in runs]), strict=True)
-            texts = [part.view(count, length, width) for (length, count), part in states]
-            if self.pooling == "cls":
-                return torch.cat([text[:, 0].float() for text in texts])
-            return torch.cat([text.float().mean(1) for text in texts])
+                if number in after:
+                    split = zip(runs, x.split(sizes), strict=True)
+                    found.append([part.view(count, length, width) for (length, count), part in split])
+        return found
 
     def _attend(self, projected: Tensor, runs: list[tuple[int, int]]) -> Tensor:
         """Queries, keys and values (tokens, 3 * width) -> what each token takes from its own text (tokens, width)."""

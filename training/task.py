@@ -20,7 +20,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 
-TASKS = ("behaviour", "copywriter", "effect", "policy", "pricing", "recommender", "search", "value")
+TASKS = ("behaviour", "copywriter", "effect", "policy", "pricing", "recommender", "search", "sentiment", "value")
 SettingsOf = TypeVar("SettingsOf", bound=Settings)
 
 

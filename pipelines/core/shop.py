@@ -286,7 +286,7 @@ class Simulator(Settings):
         return value
 
 
-Task = Literal["behaviour", "copywriter", "effect", "policy", "pricing", "recommender", "search", "value"]
+Task = Literal["behaviour", "copywriter", "effect", "policy", "pricing", "recommender", "search", "sentiment", "value"]
 
 
 class Models(Settings):

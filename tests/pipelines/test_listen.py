@@ -94,7 +94,11 @@ def test_it_publishes_opinions_an_alert_and_summaries_and_finds_them_up_to_date(
 ) -> None:
     here = context(tmp_path)
     done = listen.run(NIGHT, here)
-    assert (done.n_made, done.counts["reviews"], done.counts["why"]) == (4, 13, "no champion: words weighed by stars judge")
+    assert (done.n_made, done.counts["reviews"], done.counts["why"]) == (
+        4,
+        13,
+        "no champion: words weighed by stars judge",
+    )
     manifests = [here.store.manifest(table, NIGHT) for table in listen.TABLES]
     assert all(manifest and manifest.audit["success"] for manifest in manifests)
 
@@ -111,7 +115,11 @@ def test_it_publishes_opinions_an_alert_and_summaries_and_finds_them_up_to_date(
 
     told = rows(here.store, "review_summaries")
     assert {row[C.SCOPE] for row in told} == {"item", "alert"}
-    assert {(row[C.LANGUAGE], row[C.SIDE]) for row in told if row[C.SCOPE] == "item"} == {("en", "pro"), ("en", "con"), ("zh", "pro")}
+    assert {(row[C.LANGUAGE], row[C.SIDE]) for row in told if row[C.SCOPE] == "item"} == {
+        ("en", "pro"),
+        ("en", "con"),
+        ("zh", "pro"),
+    }
     review_texts = {LATE, *(text for text, _, _ in USUAL)}
     for row in told:
         assert "ann@lee.org" not in row[C.SENTENCE]
@@ -150,7 +158,13 @@ def test_a_customer_s_words_stand_in_tables_that_an_erasure_cuts() -> None:
 
 def test_a_review_that_came_twice_counts_as_it_came_last(tmp_path: Path) -> None:
     here = context(tmp_path)
-    again = {C.REVIEW_ID: "twice", C.USER_KEY: ANN, C.ITEM_ID: "l0", C.LANGUAGE: "en", C.OCCURRED_AT: datetime(2026, 3, 14)}
+    again = {
+        C.REVIEW_ID: "twice",
+        C.USER_KEY: ANN,
+        C.ITEM_ID: "l0",
+        C.LANGUAGE: "en",
+        C.OCCURRED_AT: datetime(2026, 3, 14),
+    }
     publish(here.store, "reviews", NIGHT - timedelta(days=1), [{**again, C.TEXT: "Poor quality.", C.RATING: 1}])
     publish(here.store, "reviews", NIGHT, [{**again, C.TEXT: "Good quality after all.", C.RATING: 5}])
     listen.run(NIGHT, here)

@@ -99,7 +99,10 @@ def test_chinese_words_are_found_without_spaces() -> None:
     rows = [
         {**new(f"{brand}折叠{thing}{colour}"), C.ITEM_ID: f"z{at}", C.BRAND: brand}
         for at, (brand, thing, colour) in enumerate(
-            (b, t, c) for b in ("星河", "合器", "听澜") for t in ("台灯", "茶壶", "帐篷") for c in ("红色", "白色", "橄榄绿", "黑色")
+            (b, t, c)
+            for b in ("星河", "合器", "听澜")
+            for t in ("台灯", "茶壶", "帐篷")
+            for c in ("红色", "白色", "橄榄绿", "黑色")
         )
     ]
     told = found([*rows, {**new("听澜折叠台灯红色")}])
