@@ -31,8 +31,9 @@ _LOG: Final = logging.getLogger(__name__)
 LEAST_RECALL: Final = (
     0.93  # of messages out of scope, wanted at the threshold; a little above .90, as it is an estimate
 )
-MOST_REJECTED: Final = 0.08  # of messages in scope at most, whatever the recall; models of all rows reject fewer
-_FOLDS: Final = 5
+MOST_REJECTED: Final = 0.16  # of messages in scope at most, whatever the recall; models of all rows reject fewer
+_FOLDS: Final = 5  # of intents
+_PARTS: Final = 10  # of the examples of the others: fewer left out, because a model of all rejects fewer
 _FEW_ROWS, _REPEATS = 1_000, 3  # so few rows are left out in several ways
 _MOST_ROWS: Final = 20_000  # drawn by lot for leaving out
 _TYPOS: Final = 0.1  # of the letters of a noisy copy
@@ -106,7 +107,7 @@ class IntentModel:
         repeats = (_REPEATS if len(said) < _FEW_ROWS else 1) if rejects else 0
         signals, is_out, logits, right = _left_out(rows, codes, noisy_copies, seed, repeats)
         doubt = _rule(signals, is_out)
-        heads = {name: Heads.fit(one, np.tile(codes, 1 + noisy_copies), seed) for name, one in rows.items()}
+        heads = {name: Heads.fit(one, codes, seed) for name, one in rows.items()}
         threshold = _threshold(_doubted(doubt, signals), is_out)
         return cls(known, tongues, ngrams, heads, _temperature(logits, right), doubt, threshold, readers)
 
@@ -192,7 +193,7 @@ def _encoder(address: str, weights: Path, threads: int) -> Encode:
 def _left_out(
     rows: Mapping[str, Rows], codes: np.ndarray, copies: int, seed: int, repeats: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How messages look to models that did not learn them: a fifth of the intents and a fifth of the rest in turn.
+    """How messages look to models that did not learn them: a fifth of the intents and a tenth of the rest in turn.
 
     Signals (m, k) of left out rows, whether their intent was left out (m,); logits (r, classes) of those in scope, minus
     infinity for intents left out, and their codes (r,). Where fewer than three intents are known none can be left out.
@@ -213,7 +214,7 @@ def _left_out(
             if not len(asked):
                 continue
             places = np.concatenate([taught + copy * n for copy in range(1 + copies)])
-            heads = {name: Heads.fit(one[places], np.tile(inner, 1 + copies), seed) for name, one in rows.items()}
+            heads = {name: Heads.fit(one[places], inner, seed) for name, one in rows.items()}
             scored = score(heads, {name: one[asked] for name, one in rows.items()})
             is_out = ~np.isin(codes[asked], kept)
             logits = np.full((len(asked), n_classes), -np.inf)
@@ -231,7 +232,7 @@ def _stratified(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     fold = np.empty(len(codes), np.int64)
     for code in np.unique(codes):
         where = rng.permutation(np.flatnonzero(codes == code))
-        fold[where] = (np.arange(len(where)) + rng.integers(_FOLDS)) % _FOLDS
+        fold[where] = (np.arange(len(where)) + rng.integers(_PARTS)) % _PARTS
     return fold
 
 
