@@ -143,6 +143,10 @@ class Service(Settings):
     window_nights: int = Field(
         7, ge=1, le=60, description="a conversation's earlier turns are looked for in so many nights, its own included"
     )
+    encoders: bool = Field(
+        False,
+        description="wishes are read by pretrained encoders too, fetched once; some seconds more a night, far fewer misread",
+    )
     unsure_below: float = Field(0.4, ge=0, le=1, description="confidence in an intent from which on it is acted upon")
     hand_over_after: int = Field(
         2, ge=1, le=5, description="turns in a row not understood, after which a person goes on"

@@ -122,3 +122,28 @@ def test_a_desk_that_is_saved_answers_as_the_one_it_was_saved_from(tmp_path: Pat
         with pytest.raises(WrongUseError, match="turns: "):
             served.predict(rows.assign(turns=wrong))
     assert not [path for path in (tmp_path / "desk").rglob("*") if path.suffix in (".pkl", ".pickle")]
+
+
+def test_with_encoders_wishes_are_read_by_the_intent_model_of_the_same_phrases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.language.desk import reader_of
+    from training.language.intent_model import IntentModel
+
+    monkeypatch.setenv("NIGHTMARKET_ROOT", str(tmp_path))
+    knowledge, fit, asked = load_knowledge("demo"), IntentModel.fit, []
+
+    def without_weights(texts: list[str], labels: list[str], *, weights: Path) -> IntentModel:
+        asked.append(weights)
+        return fit(texts, labels, threads=1, noisy_copies=0, rejects=False)
+
+    monkeypatch.setattr(IntentModel, "fit", without_weights)
+    reader = reader_of(knowledge, Service(knowledge="demo", encoders=True))
+    assert asked == [tmp_path / "weights"]
+    assert reader.predict(["please cancel my order"]).label[0] == "cancel"
+    desk = Desk(
+        knowledge,
+        Service(knowledge="demo", encoders=True),
+        Desk.of(context(tmp_path).shop, knowledge, context(tmp_path).store).goods,
+    )
+    assert desk.open().answer("c", ["please cancel my order"], NIGHT)["intent"] == "cancel"

@@ -16,8 +16,8 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.reading import read
 from pipelines.core.servicing import Knowledge, Service
 from pipelines.core.shop import Shop
-from pipelines.core.storage import Store
-from training.language.dialogue import Dialogue, Reply
+from pipelines.core.storage import Store, default_root
+from training.language.dialogue import Dialogue, IntentReader, Reply
 from training.language.phrases import PhraseReader
 from training.language.slots import Goods, goods_of
 
@@ -59,11 +59,21 @@ class Desk:
 
     def open(self) -> "OpenDesk":
         """Fits who reads customers' wishes, some hundred phrases; raises TrainingError where they do not suffice."""
-        reader = PhraseReader.fit(*self.knowledge.examples)
         service = self.service
+        reader = reader_of(self.knowledge, service)
         return OpenDesk(
             Dialogue(self.knowledge, reader, self.goods, None, service.unsure_below, service.hand_over_after)
         )
+
+
+def reader_of(knowledge: Knowledge, service: Service) -> IntentReader:
+    """Who reads wishes out of messages: phrases alone, or with `service.encoders` the intent model and its encoders, whose
+    weights lie in the store's root; where they cannot be had, words alone. Raises TrainingError for less than two intents."""
+    if not service.encoders:
+        return PhraseReader.fit(*knowledge.examples)
+    from training.language.intent_model import IntentModel  # torch takes seconds to load
+
+    return IntentModel.fit(*knowledge.examples, weights=default_root() / "weights")
 
 
 @dataclass(frozen=True)
