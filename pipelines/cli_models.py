@@ -64,7 +64,10 @@ def search(
 
 
 TaskArgument = Annotated[
-    str, typer.Argument(help="Which model: behaviour, effect, policy, pricing, recommender, search or value.")
+    str,
+    typer.Argument(
+        help="Which model: behaviour, copywriter, effect, policy, pricing, recommender, search, sentiment or value."
+    ),
 ]
 
 

@@ -57,7 +57,8 @@ def test_too_few_nights_are_told_without_starting_anything(root: Path, jobs: lis
 def test_an_unknown_task_is_wrong_use(root: Path) -> None:
     with pytest.raises(
         WrongUseError,
-        match="unknown task 'magic': expected behaviour, effect, policy, pricing, recommender, search, value",
+        match="unknown task 'magic': expected behaviour, copywriter, effect, policy, pricing, recommender, search, sentiment, "
+        "value",
     ):
         train("magic", LAST, context(root))
 
