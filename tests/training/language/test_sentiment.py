@@ -128,6 +128,14 @@ def test_more_tuned_layers_than_there_are_is_refused(tiny_encoder: Path) -> None
         fit_sentiment(reviews(60, 0), reviews(30, 1), settings, Fitting(threads=1))
 
 
+def test_a_push_on_word_embeddings_is_refused_where_they_are_not_run(tiny_encoder: Path) -> None:
+    settings = SentimentSettings(
+        encoders=(f"path:{tiny_encoder}",), tuned_layers=1, least_tuned_rows=10, loop={"adversarial_epsilon": 0.5}
+    )
+    with pytest.raises(TrainingError, match="Top trains no embeddings: set adversarial_epsilon to 0"):
+        fit_sentiment(reviews(60, 0), reviews(30, 1), settings, Fitting(threads=1))
+
+
 def test_a_part_that_tells_nothing_weighs_little_and_overconfidence_is_taken_back() -> None:
     rng = np.random.default_rng(0)
     odds = rng.normal(size=4_000)
