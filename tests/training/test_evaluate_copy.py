@@ -53,7 +53,7 @@ def test_the_type_names_the_thing_and_what_has_none_goes_by_its_first_value(tmp_
 @pytest.mark.parametrize("text", ["", "{}", '{"content": "类型", "summary": "x"}', "no json"])
 def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "dev.json").write_text(text)
-    with pytest.raises(NoDataError, match="dev.json") as refused:
+    with pytest.raises(NoDataError, match=r"dev\.json") as refused:
         read_cases(tmp_path)
     assert "\n" not in str(refused.value)
 

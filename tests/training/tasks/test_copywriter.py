@@ -83,7 +83,7 @@ def test_the_shop_s_text_is_cut_to_whole_sentences() -> None:
 def test_weights_that_are_not_there_and_a_shop_without_texts_are_told_in_one_line(tmp_path: Path) -> None:
     train, valid = examples()
     how = Fitting(settings={"decoder": f"path:{tmp_path}"}, weights=tmp_path, work=tmp_path / "work")
-    with pytest.raises(WeightsError, match="no config.json"):
+    with pytest.raises(WeightsError, match=r"no config\.json"):
         TASK.fit(train, valid, how)
     nobody = replace(how, settings={"decoder": ""})
     with pytest.raises(TrainingError, match=r"no language has a decoder and 8 product texts \(en 19, zh 5\)"):
