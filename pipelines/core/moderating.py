@@ -19,6 +19,7 @@ from pipelines.core.settings import Settings, read_yaml
 
 CLAIMS_FILE: Final = "claims.yaml"
 CHANNELS_FILE: Final = "channels.yaml"
+PEOPLE_FILE: Final = "people.yaml"
 
 
 class Family(Settings):
@@ -85,12 +86,18 @@ class Channels(Settings):
     otherwise: ChannelLimit = Field(description="of a channel that is not named")
 
 
+class People(Settings):
+    first_names: frozenset[str] = Field(description="common ones that are no other word, lower case")
+    nobody: frozenset[str] = Field(description="who is greeted and is nobody: friend, Monday, Christmas")
+
+
 class Moderation(Settings):
     """All of the folder."""
 
     languages: tuple[Phrases, ...]
     claims: Claims
     channels: Channels
+    people: People
 
     def families(self, market: str | None = None) -> Iterable[tuple[str, Family]]:
         """Name and family, of all languages: a Chinese text can swear in English. Every market's where none is named."""
@@ -108,11 +115,14 @@ def moderation_folder() -> Path:
 def load_moderation(folder: Path | None = None) -> Moderation:
     """Raises ConfigError with file, line and key; a folder without a language would let everything pass, so it is one."""
     folder = folder or moderation_folder()
-    languages = sorted(path for path in folder.glob("*.yaml") if path.name not in (CLAIMS_FILE, CHANNELS_FILE))
+    languages = sorted(
+        path for path in folder.glob("*.yaml") if path.name not in (CLAIMS_FILE, CHANNELS_FILE, PEOPLE_FILE)
+    )
     if not languages:
         raise ConfigError(f"{folder}: no LANGUAGE.yaml with banned phrases; expected en.yaml or the like; add one")
     return Moderation(
         languages=tuple(read_yaml(path, Phrases) for path in languages),
         claims=read_yaml(folder / CLAIMS_FILE, Claims),
         channels=read_yaml(folder / CHANNELS_FILE, Channels),
+        people=read_yaml(folder / PEOPLE_FILE, People),
     )

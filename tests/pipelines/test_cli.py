@@ -30,6 +30,7 @@ def words(text: str) -> str:
                 "backfill",
                 "simulate",
                 "doctor",
+                "review",
                 "marketing plan, every night",
                 "0 done, 1 failed, 2 wrong use, 3 an audit failed",
             ],
@@ -45,6 +46,7 @@ def words(text: str) -> str:
             ],
         ),
         (["backfill"], ["Run many nights.", "--from", "--to", "--stale"]),
+        (["review"], ["Creatives that moderation held", "list", "show", "approve", "reject"]),
         (["simulate"], ["Write the demo shop's landing files", "--through"]),
         (
             ["doctor"],

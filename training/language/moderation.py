@@ -3,8 +3,8 @@
     moderator = Moderator.load()                          # conf/moderation
     verdicts = moderator.judge([Creative(...), ...])      # 1,000 creatives in less than a second, no torch
 
-Rules come first and in one order: form (what every channel refuses), privacy, phrases (conf/moderation/*.yaml), claims
-(what is said beside what the catalogue and the offer say), then the classifier. What a product says of itself is
+Rules are looked at in one order: privacy, form (what every channel refuses), phrases (conf/moderation/*.yaml), claims (what
+is said beside what the catalogue and the offer say); the first names the verdict. What a product says of itself is
 evidence for claims about the product, never an instruction: no phrase becomes allowed because a title has it, and prices,
 discounts, delivery and ratings are believed only where the shop's own numbers or its offer's text say them.
 """
@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pipelines.core.moderating import Moderation, load_moderation
-from training.language.moderation_claims import ClaimBook, Known, known_of, number_faults
+from training.language.moderation_claims import number_faults
 from training.language.moderation_form import form_faults
+from training.language.moderation_known import Known, known_of
 from training.language.moderation_phrases import PhraseBook
+from training.language.moderation_privacy import personal_faults
 from training.language.moderation_views import views
+from training.language.moderation_words import ClaimBook
 
 CLEAN: Final = "clean"
 HELD: Final = "held"
@@ -59,6 +62,7 @@ class Moderator:
 
     def __init__(self, moderation: Moderation, market: str | None = None) -> None:
         self._channels = moderation.channels
+        self._people = moderation.people
         self._phrases = PhraseBook(moderation.families(market))
         self._claims = ClaimBook(moderation.claims)
 
@@ -85,7 +89,8 @@ class Moderator:
 
     def _faults(self, creative: Creative, known: Known) -> Iterator[tuple[str, str]]:
         read = views(creative.text)
-        yield from form_faults(creative.text, read, creative.language, creative.channel, self._channels, known.product)
+        yield from personal_faults(creative.text, read.plain, known.product, self._people)
+        yield from form_faults(creative.text, read, creative.language, creative.channel, self._channels)
         for found in self._phrases.search(read, known.granted):
             yield f"phrase.{found.family}", f"'{found.words}': {found.why}"
         text = read.plain
