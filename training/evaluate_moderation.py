@@ -28,9 +28,11 @@ BOTH: Final = "rules and classifier"
 DOCS: Final = {
     "recall": "share of all bad creatives that are held; higher is better; Wilson's interval",
     "false_alarms": "share of all good creatives that are held; lower is better; Wilson's interval",
+    "recall_fit": "the same on creatives that the rules were made with",
+    "false_alarms_fit": "the same on creatives that the rules were made with",
     "recall_judged": "the same on creatives that the rules were not made with",
     "false_alarms_judged": "the same on creatives that the rules were not made with",
-    "creatives_per_second": "judged by the rules on one core; higher is better",
+    "creatives_per_second": "judged by the rules per second of one core; higher is better",
 }
 _Z: Final = 1.959964  # of a 95% interval
 
@@ -45,9 +47,9 @@ def run(data: Path) -> dict[str, Any]:
     classifier = BadTexts.fit([fit.creatives[place].text for place in at], fit.is_bad[at])
     texts = [one.text for one in told.creatives]
     moderator = Moderator(moderation)
-    clock = time.perf_counter()
+    clock = time.process_time()
     verdicts = moderator.judge(told.creatives)
-    seconds = time.perf_counter() - clock
+    seconds = time.process_time() - clock
     held = {OURS: np.array([verdict.status == HELD for verdict in verdicts])}
     held[WORDS] = says_banned_words(told.creatives, moderation)
     held[CLASSIFIER] = classifier.holds(texts)
@@ -100,8 +102,9 @@ def paired(told: RedTeam, ours: np.ndarray, other: np.ndarray) -> dict[str, dict
 def _rows(told: RedTeam) -> Mapping[str, np.ndarray]:
     """Masks (n,) of the rows that each metric is a share of."""
     masks = {"recall": told.is_bad, "false_alarms": ~told.is_bad}
-    judged = {f"{name}_judged": mask & ~told.is_fit for name, mask in masks.items()}
-    return {name: mask for name, mask in (masks | judged).items() if mask.any()}
+    parts = {"fit": told.is_fit, "judged": ~told.is_fit}
+    of = {f"{name}_{part}": mask & rows for name, mask in masks.items() for part, rows in parts.items()}
+    return {name: mask for name, mask in (masks | of).items() if mask.any()}
 
 
 def _mean(values: np.ndarray) -> Metric:

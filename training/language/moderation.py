@@ -33,8 +33,9 @@ class Creative:
     """A text and what is known of what it advertises.
 
     `facts`, all optional: of the catalogue title, description, brand, category, attributes (name -> value), price_cents,
-    list_price_cents, currency (ISO), stock, rating, n_reviews; of the offer discount_percent, offer_text (the shop's own
-    words, so a deadline or free delivery in it is true), ends (text of the day or hour); of the shop shop_title.
+    list_price_cents, currency (ISO), stock, rating, n_reviews, n_sold; of the offer discount_percent, offer_text (the shop's
+    own words, so a deadline or free delivery in it is true), ends (text of the day or hour); of the shop shop_title,
+    free_shipping (bool), terms, delivery, returns (its own words). What is not known may not be claimed.
     """
 
     creative_id: str
