@@ -4,7 +4,8 @@
     nightmarket evaluate moderation --data conf/moderation
 
 Rows marked `fit` are those that the rules were made with; `judged` ones were written when the rules were done and were not
-looked at for them. A folder of other creatives without marks is judged whole, by the rules of conf/moderation and a classifier fitted on the project's own.
+looked at for them. A folder of other creatives without marks is judged whole, by the rules of conf/moderation and a
+classifier fitted on the project's own.
 """
 
 import time
