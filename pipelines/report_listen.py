@@ -64,7 +64,7 @@ def _alerts(night: date, store: Store) -> list[dict[str, Any]]:
 
 def _aspects(told: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
     """Shares of reviews that praise and blame each aspect in the recent nights, and how much more than before blame it."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for aspect, counted in told.items():
         n, n_before = counted["reviews"], counted["reviews_before"]
         blamed, before = counted.get("blamed", 0), counted.get("blamed_before", 0)

@@ -122,8 +122,8 @@ def reviews_of(store: Store, nights: Sequence[date]) -> Reviews:
     rating = np.array([np.nan if row[C.RATING] is None else row[C.RATING] for _, row in kept], dtype=float)
     ids, users, items, texts = ([row[name] for _, row in kept] for name in (C.REVIEW_ID, C.USER_KEY, C.ITEM_ID, C.TEXT))
     languages = [row[C.LANGUAGE] or tongue_of(row[C.TEXT]) for _, row in kept]
-    place = np.array([place for place, _ in kept], dtype=np.int64)
-    return Reviews(ids, users, items, texts, languages, rating, place)
+    places = np.array([place for place, _ in kept], dtype=np.int64)
+    return Reviews(ids, users, items, texts, languages, rating, places)
 
 
 def _judge(spec: dict[str, Any]) -> Judge | None:
