@@ -89,8 +89,8 @@ class Heads:
     @classmethod
     def fit(cls, rows: Rows, codes: np.ndarray, seed: int) -> "Heads":
         """codes (k,) int of at least two classes, from 0 on without gaps. rows: the first k are clean, then noisy copies
-        of them all, k at a time; support vectors, which noise makes ten times slower, learn from the clean. For vectors of
-        encoders their place is taken by least squares, twenty times faster and as good."""
+        of them all, k at a time; support vectors, which noise makes far slower, learn from the clean. For vectors of
+        encoders their place is taken by least squares, which are solved at once."""
         from sklearn.linear_model import LogisticRegression, RidgeClassifier
         from sklearn.svm import LinearSVC
 
