@@ -18,10 +18,13 @@ from tests.docker.tools import DOCKER, DOCKERFILE, IMAGES, PINNED, PROJECT, tool
 RUNS = {
     "spark": ("spark_jobs.clean", "spark_jobs.features", "training.predict", "training.recommend.serving", "pyspark.worker"),
     "airflow": (
-        "pipelines.cli", "pipelines.night", "training.recommend_night", "great_expectations", "mlflow.server",
-        "airflow.__main__",
+        "pipelines.cli", "pipelines.night", "training.recommend_night", "training.listen_night", "training.converse_night",
+        "training.write_night", "great_expectations", "mlflow.server", "airflow.__main__",
     ),
-    "training": ("training.fit", "training.judge", "training.tasks.behaviour", "training.tasks.effect", "training.tasks.value"),
+    "training": (
+        "training.fit", "training.judge", "training.tasks.behaviour", "training.tasks.copywriter", "training.tasks.effect",
+        "training.tasks.search", "training.tasks.sentiment", "training.tasks.value",
+    ),
 }  # fmt: skip
 
 
