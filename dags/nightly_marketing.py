@@ -1,5 +1,5 @@
 """Tomorrow's marketing plan of one shop, every night: land, clean, features, listen, market, recommend, score, plan,
-write, publish, report; then removes what the shop keeps no longer (`retain`).
+publish, report; then removes what the shop keeps no longer (`retain`).
 
 Runs at 02:00 of the shop's time zone for the day that ended at midnight. Any past night can be run again, in any order:
 *Trigger, Backfill* for many, *Clear* on a run for one. A night that is run again makes the same bytes, or marks the
@@ -72,10 +72,6 @@ def nightly_marketing(shop: Shop) -> DAG:
             return work.run_stage("plan", shop.shop)
 
         @task
-        def write() -> dict:
-            return work.run_stage("write", shop.shop)
-
-        @task
         def publish() -> dict:
             return work.run_stage("publish", shop.shop)
 
@@ -100,7 +96,6 @@ def nightly_marketing(shop: Shop) -> DAG:
             recommend(),
             score(),
             plan(),
-            write(),
             publish(),
             report(),
             retain(),

@@ -27,7 +27,7 @@ def written(night: date, shop: Shop, store: Store) -> dict[str, Any] | None:
     manifest = store.manifest("creatives", night)
     table, copies = read(store, "creatives", [night], *_COLUMNS), read(store, "plan_copy", [night], C.CREATIVE_ID)
     if manifest is None or table is None or copies is None:
-        return {"missing": "Nothing is written for this night yet: the write stage does it."}
+        return {"missing": "Nothing is written for this night yet: the plan stage does it."}
     told = manifest.counts
     readers: dict[str, int] = {}
     for name in copies[C.CREATIVE_ID].to_pylist():

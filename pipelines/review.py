@@ -5,7 +5,7 @@
     nightmarket review approve ID --note "the catalogue is behind"
     nightmarket review reject ID --note "nobody says that"
 
-Decisions go to the ledger (pipelines/review_ledger.py) and hold for that text from the next run of a night's stage `write`;
+Decisions go to the ledger (pipelines/review_ledger.py) and hold for that text from the next run of a night's plan stage;
 an approved text may be sent, a rejected one never again, whatever moderation says of it.
 """
 

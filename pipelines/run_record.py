@@ -16,8 +16,8 @@ from pipelines.core.errors import StorageError, WrongUseError
 from pipelines.core.storage import Store, code_version, write_atomic
 
 STAGES: Final = (
-    "land", "clean", "features", "learn", "listen", "market", "recommend", "score", "plan", "write",
-    "publish", "report", "retain",
+    "land", "clean", "features", "learn", "listen", "market", "recommend", "score", "plan", "publish",
+    "report", "retain",
 )  # in order  # fmt: skip
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}")
 

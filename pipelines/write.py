@@ -1,10 +1,11 @@
-"""The write stage: words for the messages of tonight's plan (creatives), and which of them each customer gets (plan_copy).
+"""Words for the messages of tonight's plan (creatives), and which of them each customer gets (plan_copy).
 
     nightmarket night --shop demo --date 2026-03-15
 
-The work is training/write_night.py, started as a process; settings are `write` of the shop's file. The champion of task
-copywriter words what most customers are sent; templates word the rest, and all where there is no champion or the registry
-does not answer. Every text is moderated; only what is clean or was approved by a person reaches a customer.
+Part of the plan stage. The work is training/write_night.py, started as a process; settings are `write` of the shop's file.
+The champion of task copywriter words what most customers are sent; templates word the rest, and all where there is no
+champion or the registry does not answer. Every text is moderated; only what is clean or was approved by a person reaches a
+customer.
 """
 
 import hashlib
@@ -28,14 +29,13 @@ _MODEL = "model/"
 _JOB = PROJECT / "training" / "write_night.py"
 
 
-def run(night: date, context: Context) -> StageResult:
-    """Publishes creatives and plan_copy of the night, or takes them back where none are wanted. Raises AuditError."""
+def run(night: date, context: Context, result: StageResult) -> StageResult:
+    """Publishes creatives and plan_copy of the night and adds them to the plan stage's `result`; takes them back where none
+    are wanted. Raises AuditError."""
     shop, store = context.shop, context.store
-    result = StageResult("write")
     if shop.write is None:
         for table in TABLES:
             store.retract(table, night)
-        result.idle = "no copy configured"
         return result
     inputs = {
         name: digest
@@ -68,7 +68,7 @@ def run(night: date, context: Context) -> StageResult:
         if all(store.is_current(table, night, inputs | before, config_hash) for table in TABLES):
             inputs |= before  # a registry that is down changes no text made before
     if kept and all(store.is_current(table, night, inputs, config_hash) for table in TABLES):
-        result.counts = kept.counts
+        result.counts |= {TABLES[0]: kept.counts}
         for table in TABLES:
             manifest = store.manifest(table, night)
             assert manifest is not None
@@ -91,13 +91,12 @@ def run(night: date, context: Context) -> StageResult:
             staging,
             store.folder / "logs",
         )
-        result.counts = made["counts"] | {
+        counts = made["counts"] | {
             "model": model["name"], "version": model["version"], "why": told, GENERATION: generation,
         }  # fmt: skip
+        result.counts |= {TABLES[0]: counts}
         staged = [
-            Staged(
-                table, night, staging / table, rows, inputs, config_hash, result.counts if table == TABLES[0] else {}
-            )
+            Staged(table, night, staging / table, rows, inputs, config_hash, counts if table == TABLES[0] else {})
             for table, rows in made["rows"].items()
         ]
         audit_and_publish(staged, store, context.machine, result)

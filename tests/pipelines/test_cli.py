@@ -92,7 +92,7 @@ def test_a_night_for_people_ends_with_its_table_the_report_and_what_to_do_next(k
     assert done.code == 0, done.err
     for text in ("read = ", "audits", "segments", "plan", "holdout", "Report: ", "Next: "):
         assert text in words(done.out)
-    stages = "land clean features learn listen market score recommend plan write publish report"
+    stages = "land clean features learn listen market score recommend plan publish report"
     for stage in stages.split():
         assert f"  {stage} " in done.err
     assert done.err.count("up to date") == 7

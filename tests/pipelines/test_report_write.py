@@ -66,4 +66,4 @@ def test_a_shop_that_writes_nothing_has_no_section_and_a_night_without_texts_say
     with_events(store)
     assert written(NIGHT, shop(is_written=False), store) is None
     assert 'id="written"' not in page(collect(NIGHT, shop(is_written=False), store))
-    assert "the write stage does it" in page(collect(NIGHT, shop(), store))
+    assert "the plan stage does it" in page(collect(NIGHT, shop(), store))

@@ -39,7 +39,7 @@ def conf_with(conf: Path, folder: Path, **more: Any) -> Path:
     shutil.copytree(conf, folder)
     path = folder / "shops" / "tiny.yaml"
     told = yaml.safe_load(path.read_text()) | SMALL
-    told["strategy"] |= {"complaint_rest_nights": 3}
+    told["strategy"] |= {"complaint_rest_nights": 3, "unhappy_rest_nights": 2}
     path.write_text(yaml.safe_dump(told | more))
     return folder
 

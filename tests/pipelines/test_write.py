@@ -1,4 +1,4 @@
-"""The write stage on a plan small enough to count by hand: what it publishes, finds up to date, takes back and exports."""
+"""Words for a plan small enough to count by hand: what it publishes, finds up to date, takes back and exports."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipelines.core.errors import RegistryError, StorageError
 from pipelines.core.machine import Machine
 from pipelines.export import export
 from pipelines.review_ledger import record
-from pipelines.stage import Context
+from pipelines.stage import Context, StageResult
 from tests.fake_task import launch
 from tests.pipelines.test_report import publish as put
 from tests.training.small_copy import NIGHT, OFFER, USERS, fill, shop
@@ -44,6 +44,10 @@ def context(root: Path, **settings: Any) -> Context:
     return Context(shop(**settings), Machine(), fill(root), root)
 
 
+def worded(here: Context) -> StageResult:
+    return write.run(NIGHT, here, StageResult("plan"))
+
+
 def exported(here: Context) -> dict[str, dict[str, str]]:
     folder = here.store.partition("plan_export", NIGHT)
     return {
@@ -55,39 +59,39 @@ def exported(here: Context) -> dict[str, dict[str, str]]:
 
 def test_it_publishes_its_tables_and_a_second_run_finds_them_up_to_date(tmp_path: Path) -> None:
     here = context(tmp_path)
-    done = write.run(NIGHT, here)
+    done = worded(here)
     assert done.n_made == 2
-    assert (done.counts["why"], done.counts["customers"]) == ("no champion: templates", 5)
+    assert (done.counts["creatives"]["why"], done.counts["creatives"]["customers"]) == ("no champion: templates", 5)
     assert all(
         found and found.audit["success"] for found in (here.store.manifest(table, NIGHT) for table in write.TABLES)
     )
-    again = write.run(NIGHT, here)
+    again = worded(here)
     assert (again.n_made, again.counts) == (0, done.counts)
 
 
 def test_a_person_s_decision_makes_the_night_s_copy_anew(tmp_path: Path) -> None:
     here = context(tmp_path, variants=1)
-    write.run(NIGHT, here)
+    worded(here)
     (part,) = here.store.files("creatives", [NIGHT])
     (held,) = [row for row in pq.ParquetFile(part).read().to_pylist() if row[C.STATUS] == "held"]
     record(here.store, held[C.CREATIVE_ID], "approved", "reviewer")
-    assert write.run(NIGHT, here).counts["by_status"]["approved"] == 1
-    assert write.run(NIGHT, here).n_made == 0
+    assert worded(here).counts["creatives"]["by_status"]["approved"] == 1
+    assert worded(here).n_made == 0
 
 
 def test_a_registry_that_is_down_lets_templates_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = context(tmp_path)
     with_task = here.shop.model_copy(update={"models": here.shop.models.model_copy(update={"tasks": ("copywriter",)})})
     monkeypatch.setattr(write, "Registry", Down)
-    told = write.run(NIGHT, Context(with_task, here.machine, here.store, tmp_path)).counts
+    told = worded(Context(with_task, here.machine, here.store, tmp_path)).counts["creatives"]
     assert told["why"] == "the model registry does not answer: templates"
 
 
 def test_without_settings_what_was_written_is_taken_back(tmp_path: Path) -> None:
     here = context(tmp_path)
-    write.run(NIGHT, here)
+    worded(here)
     off = Context(here.shop.model_copy(update={"write": None}), here.machine, here.store, tmp_path)
-    assert write.run(NIGHT, off).idle == "no copy configured"
+    assert worded(off).n_made == 0
     assert here.store.manifest("creatives", NIGHT) is None
 
 
@@ -96,7 +100,7 @@ def test_the_shop_receives_text_and_creative_beside_the_offer_s_own_words(tmp_pa
     publish.run(NIGHT, here)
     before = exported(here)
     assert {(row[C.CREATIVE_ID], row[C.TEXT], row["offer_text"]) for row in before.values()} == {("", "", OFFER)}
-    write.run(NIGHT, here)
+    worded(here)
     assert publish.run(NIGHT, here).n_made == 1
     after = exported(here)
     assert set(after) == set(USERS[:5])
