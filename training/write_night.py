@@ -79,13 +79,13 @@ class Book:
                 name = creative_id(brief, text)
                 if name in verdicts and name not in self.rows:
                     verdict = verdicts[name]
-                    status, rule, detail = verdict.status, verdict.rule, verdict.detail
-                    if len(text) > brief.max_chars:
+                    status, rule, detail = self.decisions.get(name, verdict.status), verdict.rule, verdict.detail
+                    if len(text) > brief.max_chars:  # no person can make a channel longer, or a spreadsheet safe
                         status, rule, detail = "held", "too_long", f"{len(text)} characters, at most {brief.max_chars}"
                     elif text[0] in _FORMULA:
                         status, rule, detail = "held", "formula", "begins as a spreadsheet's formula"
                     self.rows[name] = _row(name, brief, text, source, version) | {
-                        C.STATUS: self.decisions.get(name, status), C.RULE: rule, C.DETAIL: detail,
+                        C.STATUS: status, C.RULE: rule, C.DETAIL: detail,
                     }  # fmt: skip
                 if self.rows[name][C.STATUS] in USABLE:
                     mine = self.usable.setdefault(used_for.id, [])

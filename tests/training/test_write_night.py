@@ -116,6 +116,17 @@ def test_what_a_person_approved_is_sent_and_what_was_rejected_never(root: Path, 
     assert texts(after, copies)[0] == f"Have a look in our shop. {OFFER}."
 
 
+@pytest.mark.parametrize(("text", "rule"), [("warm " * 1_000, "too_long"), ("=1+1 lamps", "formula")])
+def test_no_approval_makes_a_text_fit_its_channel_or_a_spreadsheet(root: Path, text: str, rule: str) -> None:
+    plan = write_night._plan(Store(root, "small"), NIGHT, shop())
+    brief = write_night.asked_for(plan, None, shop(), {}).briefs[0]
+    name = write_night.creative_id(brief, text)
+    book = write_night.Book(Moderator.load(), {name: "approved"})
+    book.add([(brief, brief, [text])], "template", "none")
+    assert (book.rows[name][C.STATUS], book.rows[name][C.RULE]) == ("held", rule)
+    assert brief.id not in book.usable
+
+
 def test_where_nothing_may_be_sent_the_row_has_no_text(root: Path, tmp_path: Path) -> None:
     _, first, _ = run(root, tmp_path / "first", variants=1)
     decisions = dict.fromkeys(first, "rejected")
