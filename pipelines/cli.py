@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from pipelines.cli_label import label
 from pipelines.cli_models import evaluate, promote, rollback, search, train
 from pipelines.cli_operations import doctor, down, erase, up
 from pipelines.cli_options import (
@@ -282,6 +283,7 @@ for command in (
     search,
     readout,
     answer,
+    label,
     up,
     down,
     erase,

@@ -24,6 +24,7 @@ from pipelines.core.storage import ERASURE, Store, default_root, storage_error, 
 from pipelines.core.tables import TABLES
 from pipelines.erase_files import EXPORTS, Names, erase_exports, erase_landing, erase_texts
 from pipelines.erase_journal import Journal, interrupted
+from pipelines.erase_labels import erase_labels
 from pipelines.erase_models import mark_models
 from pipelines.erase_tables import Cutting
 from pipelines.keep_out import add_to_ledger, erasure_folder
@@ -131,6 +132,8 @@ def _erase(name: str, ids: list[str], context: Context, staging: Path) -> dict[s
     ledger = add_to_ledger(store, ids, staging)
     key = load_key(store.root)
     pseudonyms = [key.pseudonym(one) for one in ids]
+    tell("labels")  # while the tables still tell whose texts they are of
+    erase_labels(store, pseudonyms, journal, staging)
     tell("tables")
     Cutting(context, ledger, pseudonyms, journal, staging).run()
     tell("files")

@@ -14,6 +14,7 @@
     nightmarket evaluate copy --data ../shared/data/advertisegen
     nightmarket evaluate attributes --data ../shared/data/esci-us
     nightmarket evaluate aspects --data ../shared/data/reviews-zh
+    nightmarket evaluate few-labels --data ../shared/data/bitext-intents
 
 The judgement itself is training/evaluate_NAME.py (a dash in NAME is an underscore there), started as a process. Nothing is
 written but the result, kept under <root>/evaluations/NAME.json.
@@ -34,6 +35,7 @@ NAMES = {
     "attributes": "brand and colour from a product's own words, on Amazon ESCI",
     "behaviour": "next behaviour on Taobao UserBehavior: days 1-7 fit, 8 chooses, 9 judges",
     "copy": "ad copy on AdvertiseGen's attributes, and a decoder tuned on ESCI's product texts beside templates",
+    "few-labels": "what 50, 200 and 1,000 labels teach, and ways to make more of them, on reviews or messages",
     "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",
     "intents": "what customers want, few examples, noise and messages out of scope, on any CSV of texts and intents",
     "moderation": "360 bad and 340 good creatives in English and Chinese: held or not",

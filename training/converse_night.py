@@ -17,7 +17,7 @@ from pipelines.core.servicing import Knowledge
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from training.job import run_job
-from training.language.conversations import TABLE, conversations_of, counts_of, messages_tonight
+from training.language.conversations import TABLE, conversations_of, counts_of, labelled, messages_tonight
 from training.language.desk import reader_of
 
 
@@ -28,7 +28,9 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         raise WrongUseError(f"shop {shop.shop}: no 'service' in its configuration; add it")
     store = Store(Path(spec["root"]), shop.shop)
     messages = messages_tonight(store, date.fromisoformat(spec["night"]), shop.service.window_nights)
-    found = conversations_of(messages, knowledge, reader_of(knowledge, shop.service), None, shop.service)
+    found = conversations_of(
+        messages, knowledge, reader_of(knowledge, shop.service, labelled(store, knowledge)), None, shop.service
+    )
     folder = Path(spec["out"]) / TABLE
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(found, folder / "part-00000.parquet", compression="zstd", store_schema=False)

@@ -47,6 +47,7 @@ def words(text: str) -> str:
         ),
         (["backfill"], ["Run many nights.", "--from", "--to", "--stale"]),
         (["review"], ["Creatives that moderation held", "list", "show", "approve", "reject"]),
+        (["label"], ["worth a person's time most", "--task", "--set", "TEXT_ID=LABEL", "--json"]),
         (["simulate"], ["Write the demo shop's landing files", "--through"]),
         (
             ["doctor"],

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.labelling import INTENT, labels_of
 from pipelines.core.reading import read
 from pipelines.core.servicing import NEGATIVE, NEUTRAL, POSITIVE, Intent, Knowledge, Service
 from pipelines.core.storage import Store, window
@@ -40,6 +41,18 @@ def messages_tonight(store: Store, night: date, window_nights: int) -> pa.Table:
         return pa.table({name: pa.array([], _KINDS[TABLES["messages"].columns[name]]) for name in MESSAGES})
     told = read(store, "messages", window(night, window_nights), *MESSAGES)
     return told.filter(pc.is_in(told[C.CONVERSATION_ID], value_set=pc.unique(tonight[C.CONVERSATION_ID])))
+
+
+def labelled(store: Store, knowledge: Knowledge) -> list[tuple[str, str]]:
+    """Customers' messages whose intent a person told, and that intent; those of intents that are no more are left out."""
+    said, known = labels_of(store, INTENT), {intent.id for intent in knowledge.intents}
+    told = read(store, "messages", store.nights("messages"), C.MESSAGE_ID, C.TEXT) if said else None
+    if told is None:
+        return []
+    pairs = {
+        row[C.TEXT]: said[row[C.MESSAGE_ID]] for row in told.to_pylist() if row[C.MESSAGE_ID] in said and row[C.TEXT]
+    }
+    return sorted((text, intent) for text, intent in pairs.items() if intent in known)
 
 
 def conversations_of(

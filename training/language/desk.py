@@ -66,14 +66,17 @@ class Desk:
         )
 
 
-def reader_of(knowledge: Knowledge, service: Service) -> IntentReader:
+def reader_of(knowledge: Knowledge, service: Service, labelled: Sequence[tuple[str, str]] = ()) -> IntentReader:
     """Who reads wishes out of messages: phrases alone, or with `service.encoders` the intent model and its encoders, whose
-    weights lie in the store's root; where they cannot be had, words alone. Raises TrainingError for less than two intents."""
+    weights lie in the store's root; where they cannot be had, words alone. `labelled`: messages and their intents beside the
+    knowledge's own examples. Raises TrainingError for less than two intents."""
+    texts, intents = knowledge.examples
+    texts, intents = texts + [text for text, _ in labelled], intents + [intent for _, intent in labelled]
     if not service.encoders:
-        return PhraseReader.fit(*knowledge.examples)
+        return PhraseReader.fit(texts, intents)
     from training.language.intent_model import IntentModel  # torch takes seconds to load
 
-    return IntentModel.fit(*knowledge.examples, weights=default_root() / "weights")
+    return IntentModel.fit(texts, intents, weights=default_root() / "weights")
 
 
 @dataclass(frozen=True)

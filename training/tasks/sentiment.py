@@ -2,7 +2,8 @@
 
     nightmarket train sentiment --shop demo
 
-Four and five stars are positive, one and two are not; three say neither and are left out. The baseline is words alone;
+Four and five stars are positive, one and two are not; three say neither and are left out. What a person said of a review
+(`nightmarket label`) holds over its stars. The baseline is words alone;
 the challenger weighs words and an encoder's vectors together, and the encoder's last layers tuned where the settings say
 so and enough reviews are there (training/language/sentiment.py).
 """
@@ -20,6 +21,8 @@ import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError
+from pipelines.core.labelling import NEGATIVE, NEUTRAL, labels_of
+from pipelines.core.labelling import POSITIVE as SAID_POSITIVE
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.strategy import judgement
@@ -31,6 +34,7 @@ POSITIVE: Final = "positive"  # true: 0 or 1; predicted: its probability
 IS_POSITIVE: Final = "is_positive"
 IS_READ: Final = "is_read"
 _GOOD, _BAD = 4, 2  # stars
+_STARS: Final = {SAID_POSITIVE: 5, NEGATIVE: 1, NEUTRAL: 3}  # that a person's opinion of a review stands for
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class SentimentTask:
 
     def examples(self, shop: Shop, store: Store, nights: tuple[date, ...]) -> Examples:
         settings = settings_of(SentimentSettings, self.name, shop.models.settings.get(self.name, {}))
-        parts = [(night, _reviews(store, night)) for night in sorted(nights) if store.files("reviews", [night])]
+        said = labels_of(store, self.name)
+        parts = [(night, _reviews(store, night, said)) for night in sorted(nights) if store.files("reviews", [night])]
         parts = [(night, told) for night, told in parts if told.num_rows]
         if not parts:
             raise NoDataError(
@@ -120,15 +125,24 @@ def _told(examples: Examples) -> Told:
     return Told(texts, examples.target[POSITIVE].to_numpy()[:, None])
 
 
-def _reviews(store: Store, night: date) -> pa.Table:
-    """USER_KEY, RATING and TEXT of a night's reviews that have a text and an opinion, in a fixed order."""
+def _reviews(store: Store, night: date, said: Mapping[str, str]) -> pa.Table:
+    """USER_KEY, RATING and TEXT of a night's reviews that have a text and an opinion, in a fixed order; `said`: opinions by
+    review that hold over its stars."""
     columns = [C.REVIEW_ID, C.USER_KEY, C.RATING, C.TEXT]
     told = pa.concat_tables(
         [pq.read_table(file, columns=columns, partitioning=None) for file in store.files("reviews", [night])]
     )
     told = told.cast(pa.schema([(C.REVIEW_ID, pa.string()), (C.USER_KEY, pa.string()), (C.RATING, pa.int64()),
                                 (C.TEXT, pa.string())])).sort_by(C.REVIEW_ID)  # fmt: skip
+    if said:
+        told = told.set_column(told.schema.get_field_index(C.RATING), C.RATING, _rated(told, said))
     has_text = pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(told[C.TEXT], ""))), 0)
     rating = pc.fill_null(told[C.RATING], 3)
     opinion = pc.or_(pc.greater_equal(rating, _GOOD), pc.less_equal(rating, _BAD))
     return told.filter(pc.and_(has_text, opinion)).drop_columns([C.REVIEW_ID])
+
+
+def _rated(told: pa.Table, said: Mapping[str, str]) -> pa.Array:
+    """Stars of reviews; those that a person's opinion stands for where there is one."""
+    pairs = zip(told[C.REVIEW_ID].to_pylist(), told[C.RATING].to_pylist(), strict=True)
+    return pa.array([_STARS.get(said.get(review, ""), stars) for review, stars in pairs], pa.int64())
