@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.errors import NoDataError
+from pipelines.core.labelling import record
 from pipelines.core.shop import Models, Shop, Source
 from pipelines.core.storage import Store
 from training.tasks.sentiment import POSITIVE, TASK
@@ -45,6 +46,13 @@ def test_an_example_is_a_review_with_an_opinion_and_a_text(store: Store) -> None
     assert found.target[POSITIVE].to_pylist() == [0.0, 1.0, 1.0]
     assert found.customer.tolist() == ["", "ann", "cas"]
     assert [str(night) for night in found.night] == ["2026-03-01", "2026-03-01", "2026-03-02"]
+
+
+def test_what_a_person_said_of_a_review_holds_over_its_stars(store: Store) -> None:
+    record(store, "sentiment", {"r2": "negative", "r1": "neutral", "r6": "negative", "r3": "positive"}, "mia")
+    found = TASK.examples(SHOP, store, NIGHTS)
+    told = dict(zip(found.rows["text"].to_pylist(), found.target[POSITIVE].to_pylist(), strict=True))
+    assert told == {"good": 0.0, "so so": 1.0, "fits": 1.0, "poor": 0.0}
 
 
 def test_only_the_nights_that_are_asked_for_are_read(store: Store) -> None:
