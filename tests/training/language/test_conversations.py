@@ -10,10 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.columns import Columns as C
+from pipelines.core.labelling import record
 from pipelines.core.servicing import Service
 from pipelines.core.storage import Store
 from tests.training.language.desk_knowledge import KNOWLEDGE, WORDS, ByWord
-from training.language.conversations import MESSAGES, SCHEMA, conversations_of, counts_of, messages_tonight
+from training.language.conversations import (
+    MESSAGES,
+    SCHEMA,
+    conversations_of,
+    counts_of,
+    labelled,
+    messages_tonight,
+)
 
 NIGHT = date(2026, 3, 14)
 SERVICE = Service(knowledge="demo")
@@ -127,3 +135,15 @@ def test_a_talk_that_goes_on_tonight_is_read_from_its_beginning(tmp_path: Path, 
     assert found.num_rows == n
     nothing = messages_tonight(store, NIGHT + timedelta(days=1), 7)
     assert (nothing.num_rows, tuple(nothing.schema.names)) == (0, MESSAGES)
+
+
+def test_messages_that_a_person_labelled_are_examples_where_the_intent_is_still_known(tmp_path: Path) -> None:
+    store, known = Store(tmp_path, "tiny"), KNOWLEDGE.intents[0].id
+    assert labelled(store, KNOWLEDGE) == []
+    with store.staging() as staging:
+        folder = staging / "messages"
+        folder.mkdir()
+        pq.write_table(messages(a=["one", "two", "three"]), folder / "part-00000.parquet")
+        store.publish("messages", NIGHT, folder, rows=3, inputs={}, config_hash="x")
+    record(store, "intent", {"a0": known, "a1": "out_of_scope", "a2": "an_intent_of_last_year"}, "mia")
+    assert labelled(store, KNOWLEDGE) == [("one", known)]
