@@ -22,8 +22,8 @@ from transformers import AutoModelForCausalLM
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipelines.core.storage import default_root
-from training.copy.generate import ROWS, Decoder
-from training.copy.prompts import Brief, prompt
+from training.creatives.generate import ROWS, Decoder
+from training.creatives.prompts import Brief, prompt
 from training.weights import DECODER, quietly, resolve
 
 COMPARED = 4  # prompts whose texts are compared

@@ -51,7 +51,7 @@ def run(night: date, context: Context, result: StageResult) -> StageResult:
     told, model_digest = "no champion: templates", ""
     config_hash = digest_of(
         shop.write, shop.strategy, shop.timezone, shop.currency, shop.title,
-        sources_digest("training/copy", "training/language"), file_hash(_JOB),
+        sources_digest("training/creatives", "training/language"), file_hash(_JOB),
     )  # fmt: skip
     kept = None if context.force else store.manifest(TABLES[0], night)
     try:
@@ -74,7 +74,7 @@ def run(night: date, context: Context, result: StageResult) -> StageResult:
             assert manifest is not None
             result.add(manifest, made=False)
         return result
-    generation = digest_of(model_digest, shop.write.variants, shop.write.seed, sources_digest("training/copy"))
+    generation = digest_of(model_digest, shop.write.variants, shop.write.seed, sources_digest("training/creatives"))
     with store.staging() as staging:
         made = launch(
             "training.write_night",

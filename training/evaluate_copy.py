@@ -23,9 +23,9 @@ import numpy as np
 
 from pipelines.core.errors import NoDataError
 from pipelines.strategy.judgement import Interval, Metric, resampled
-from training.copy import templates
-from training.copy.measures import bleu, coverage, distinct, invented, rouge_l, words
-from training.copy.prompts import Brief, as_data, prompt
+from training.creatives import templates
+from training.creatives.measures import bleu, coverage, distinct, invented, rouge_l, words
+from training.creatives.prompts import Brief, as_data, prompt
 from training.job import run_job
 from training.language.moderation import CLEAN, Creative, Moderator
 
@@ -181,7 +181,7 @@ def mean_of(values: np.ndarray) -> Metric:
 
 
 def _decoded(cases: Sequence[Case], address: str, weights: Path) -> list[str]:
-    from training.copy.generate import Decoder
+    from training.creatives.generate import Decoder
     from training.weights import resolve
 
     decoder = Decoder(resolve(address, weights))

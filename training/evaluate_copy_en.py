@@ -15,12 +15,12 @@ import torch
 from pipelines.core.columns import Columns as C
 from pipelines.strategy.holdout import hashed
 from pipelines.strategy.judgement import Interval, Metric, resampled
-from training.copy import templates
-from training.copy.generate import Decoder
-from training.copy.lora import Pair, perplexity
-from training.copy.measures import self_bleu
-from training.copy.prompts import as_data, prompt
-from training.copy.writer import NEW_TOKENS, TEMPERATURE, ended, tuned
+from training.creatives import templates
+from training.creatives.generate import Decoder
+from training.creatives.lora import Pair, perplexity
+from training.creatives.measures import self_bleu
+from training.creatives.prompts import as_data, prompt
+from training.creatives.writer import NEW_TOKENS, TEMPERATURE, ended, tuned
 from training.esci import read_esci
 from training.evaluate_copy import DOCS, Case, mean_of, told_of
 from training.loop import LoopSettings

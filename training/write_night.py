@@ -34,9 +34,9 @@ from pipelines.core.storage import Store, window
 from pipelines.core.tables import DOUBLE, STRING, TABLES
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.holdout import hashed
-from training.copy import templates
-from training.copy.briefs import GOODS, Asked, asked_for
-from training.copy.prompts import Brief
+from training.creatives import templates
+from training.creatives.briefs import GOODS, Asked, asked_for
+from training.creatives.prompts import Brief
 from training.job import run_job
 from training.language.moderation import Creative, Moderator
 

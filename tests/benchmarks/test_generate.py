@@ -6,7 +6,7 @@ import pytest
 
 import generate
 from tests.training.tiny_decoder import make
-from training.copy.generate import Decoder
+from training.creatives.generate import Decoder
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pipelines.core.storage import Store
 from tests.training.small_copy import NIGHT, OFFER, USERS, fill, shop
 from tests.training.tiny_decoder import make
 from training import write_night
-from training.copy.writer import Writers
+from training.creatives.writer import Writers
 from training.language.moderation import Moderator
 from training.tasks.copywriter import CopywriterModel
 

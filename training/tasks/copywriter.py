@@ -28,14 +28,14 @@ from pipelines.core.settings import Settings
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.strategy.holdout import hashed
-from training.copy import templates
-from training.copy.briefs import GOODS, product_brief
-from training.copy.measures import coverage, invented, rouge_l, words
-from training.copy.prompts import Brief, as_data, prompt
+from training.creatives import templates
+from training.creatives.briefs import GOODS, product_brief
+from training.creatives.measures import coverage, invented, rouge_l, words
+from training.creatives.prompts import Brief, as_data, prompt
 from training.task import Examples, Fitting, Measure, settings_of
 
 if TYPE_CHECKING:
-    from training.copy.writer import Writers
+    from training.creatives.writer import Writers
 
 FACTS: Final = "facts"  # all that is told of the product, as one text
 VALUES: Final = "values"  # of its attributes
@@ -75,7 +75,7 @@ class CopywriterModel:
         return known and bool(brief.title) and brief.item_language in ("", brief.language)
 
     def write(self, briefs: Sequence[Brief], variants: int, seed: int, threads: int) -> list[list[str]]:
-        """Up to `variants` messages per brief, those of decoders; see training/copy/writer.py."""
+        """Up to `variants` messages per brief, those of decoders; see training/creatives/writer.py."""
         return self.writers.write(briefs, variants, seed, threads) if self.writers and briefs else [[] for _ in briefs]
 
     def predict(self, rows: pa.Table) -> pa.Table:
@@ -172,8 +172,8 @@ class CopywriterTask:
 
     def fit(self, train: Examples, valid: Examples, how: Fitting) -> CopywriterModel:
         """Tunes the decoder of each language that has one and texts. Raises TrainingError, WeightsError."""
-        from training.copy.lora import Pair  # torch
-        from training.copy.writer import tuned
+        from training.creatives.lora import Pair  # torch
+        from training.creatives.writer import tuned
         from training.loop import LoopSettings
         from training.weights import resolve
 
@@ -220,7 +220,7 @@ class CopywriterTask:
             ) from None
         if not folders:
             return model
-        from training.copy.writer import Writers
+        from training.creatives.writer import Writers
 
         return replace(model, writers=Writers(folders))
 

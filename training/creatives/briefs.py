@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipelines.core.columns import Columns as C
 from pipelines.core.copywriting import LANGUAGES, Language, Write
 from pipelines.core.shop import Offer, Shop
-from training.copy.prompts import Brief, as_data, attributes_of
+from training.creatives.prompts import Brief, as_data, attributes_of
 from training.language.tongue import tongue_of
 
 GOODS: Final = (C.ITEM_ID, C.TITLE, C.DESCRIPTION, C.CATEGORY_PATH, C.BRAND, C.PRICE_CENTS, C.LANGUAGE, C.ATTRIBUTES)

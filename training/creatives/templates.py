@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipelines.core.copywriting import Language
-from training.copy.prompts import Brief
+from training.creatives.prompts import Brief
 
 # (language, style) -> frames; {body} is about the product, {offer} in the shop's own words.
 _FRAMES: Final[dict[tuple[str, str], tuple[str, ...]]] = {

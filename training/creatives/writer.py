@@ -8,10 +8,10 @@ from typing import Final
 
 import torch
 
-from training.copy.generate import Decoder
-from training.copy.lora import Pair, fit
-from training.copy.prompts import Brief, prompt
-from training.copy.templates import room_for, shortened, worded
+from training.creatives.generate import Decoder
+from training.creatives.lora import Pair, fit
+from training.creatives.prompts import Brief, prompt
+from training.creatives.templates import room_for, shortened, worded
 from training.loop import LoopSettings
 from training.loop_trainer import Log
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.copy.prompts import Brief, as_data, attributes_of, prompt
+from training.creatives.prompts import Brief, as_data, attributes_of, prompt
 
 BRIEF = Brief(
     offer_id="none", offer_text="", discount_percent=0, channel="push", style="warm", language="en", max_chars=140,

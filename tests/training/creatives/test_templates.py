@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.copy.measures import invented
-from training.copy.prompts import Brief, as_data
-from training.copy.templates import bodies, compose, room_for, safe, shortened
+from training.creatives.measures import invented
+from training.creatives.prompts import Brief, as_data
+from training.creatives.templates import bodies, compose, room_for, safe, shortened
 
 LAMP = Brief(
     offer_id="save10", offer_text="10% off until midnight", discount_percent=10, channel="email", style="warm",

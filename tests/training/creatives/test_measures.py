@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.copy.measures import bleu, coverage, distinct, invented, rouge_l, self_bleu, words
+from training.creatives.measures import bleu, coverage, distinct, invented, rouge_l, self_bleu, words
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=12)
 

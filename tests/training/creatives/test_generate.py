@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training.tiny_decoder import END, make
-from training.copy.generate import Decoder, _choose, batches
+from training.creatives.generate import Decoder, _choose, batches
 from training.loop_settings import Precision
 
 PROMPTS = ["Oak lamp", "A lamp of oak by Nordlys. It stands on a desk", "light", "{}" * 20, "Oak lamp of brass", "x"]
