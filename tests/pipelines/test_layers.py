@@ -96,3 +96,9 @@ def test_no_folder_of_tests_or_of_the_audits_project_is_a_package() -> None:
         assert not list((ROOT / folder).rglob("__init__.py")), (
             f"{folder}/ must hold no __init__.py: it would shadow what it is named after"
         )
+
+
+@pytest.mark.parametrize("folder", ["spark_jobs", "training"])
+def test_no_file_that_spark_starts_beside_hides_a_module_of_the_standard_library(folder: str) -> None:
+    names = {path.stem for path in (ROOT / folder).iterdir() if not path.name.startswith(("_", "."))}
+    assert not names & sys.stdlib_module_names
