@@ -93,6 +93,8 @@ def site(folder: Path, shops: dict[str, str], machine: str, **more: str) -> Iter
     for name, text in shops.items():
         (conf / "shops" / f"{name}.yaml").write_text(text)
     (conf / "local.yaml").write_text(machine)
+    for name in ("knowledge", "moderation"):  # what a shop made of the demo reads
+        shutil.copytree(PROJECT / "conf" / name, conf / name)
     project = folder / "project"
     for name in SOURCES:
         shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "uncommitted"))

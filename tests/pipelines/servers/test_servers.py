@@ -381,7 +381,8 @@ def test_a_challenger_waits_for_its_review_in_mlflow_and_then_becomes_champion(
     for dag in ("nightly_marketing", "model_promotion", "model_training"):
         client.unpause(f"{dag}_reviewed")
     night = client.trigger("nightly_marketing_reviewed")
-    assert client.wait("nightly_marketing_reviewed", night, 600)["state"] == "success"
+    ended = client.wait("nightly_marketing_reviewed", night, 600)
+    assert ended["state"] == "success", client.states("nightly_marketing_reviewed", night)
     trained = client.trigger("model_training_reviewed")
     assert client.wait("model_training_reviewed", trained, 600)["state"] == "success"
     run = until(lambda: client.get("/dags/model_promotion_reviewed/dagRuns")["dag_runs"])[0]["dag_run_id"]
