@@ -10,13 +10,14 @@ promotion (plan_limits.py).
 from datetime import date
 from pathlib import Path
 
-from pipelines.core.config import load_knowledge
+from pipelines.core.config import PROJECT, load_knowledge
 from pipelines.core.labelling import INTENT, digest_of_labels
-from pipelines.core.storage import sources_digest, window
+from pipelines.core.storage import file_hash, sources_digest, window
 from pipelines.launch import launch
 from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
 
 TABLE = "conversations"
+_JOB = PROJECT / "training" / "converse_night.py"
 
 
 def run(night: date, context: Context, result: StageResult) -> StageResult:
@@ -30,7 +31,7 @@ def run(night: date, context: Context, result: StageResult) -> StageResult:
     knowledge = load_knowledge(shop.service.knowledge)
     inputs = store.inputs("messages", window(night, shop.service.window_nights))
     said = digest_of_labels(store, INTENT)
-    config_hash = digest_of(shop.service, knowledge, sources_digest("training/language"), said)
+    config_hash = digest_of(shop.service, knowledge, sources_digest("training/language"), file_hash(_JOB), said)
     kept = store.manifest(TABLE, night)
     if kept and not context.force and store.is_current(TABLE, night, inputs, config_hash):
         result.add(kept, made=False)

@@ -9,16 +9,15 @@ sentiment judges each clause; without one, or where the registry does not answer
 
 from datetime import date
 
-from pipelines.core.errors import RegistryError
+from pipelines.champion import Batch
+from pipelines.core.config import PROJECT
 from pipelines.core.listening import TASK
-from pipelines.core.registry import Registry
-from pipelines.core.shop import Shop
-from pipelines.core.storage import sources_digest, window
+from pipelines.core.storage import file_hash, sources_digest, window
 from pipelines.launch import launch
-from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
+from pipelines.stage import Context, StageResult, digest_of
 
 TABLES = ("review_opinions", "opinion_alerts", "review_summaries", "item_attributes")
-_MODEL = "model/"  # lineage of the model: "model/NAME/VERSION" -> digest of its files
+_JOB = PROJECT / "training" / "listen_night.py"
 
 
 def run(night: date, context: Context) -> StageResult:
@@ -31,29 +30,11 @@ def run(night: date, context: Context) -> StageResult:
         result.idle = "nothing to listen to configured"
         return result
     inputs = store.inputs("reviews", window(night, shop.listen.window_nights)) | store.inputs("catalog", [night])
-    config_hash = digest_of(shop.listen, sources_digest("training/language", "training/recommend"))
-    kept = None if context.force else store.manifest(TABLES[0], night)
-    model = {"folder": None, "name": f"{shop.shop}-{TASK}-baseline", "version": "none"}
-    told = "no champion: words weighed by stars judge"
-    try:
-        registry = Registry(shop.shop, store.root, context.machine.mlflow_uri)
-        champion = registry.champion(TASK, night) if is_judged_by_model(shop) else None
-        if champion:
-            model = {"folder": str(registry.fetch(champion)), "name": champion.name, "version": champion.version}
-            inputs |= {f"{_MODEL}{champion.name}/{champion.version}": champion.content_sha256}
-            told = "champion"
-    except RegistryError as error:
-        context.progress(f"the model registry failed: {error}")
-        told = "the model registry does not answer: words weighed by stars judge"
-        before = {name: digest for name, digest in kept.inputs.items() if name.startswith(_MODEL)} if kept else {}
-        if all(store.is_current(table, night, inputs | before, config_hash) for table in TABLES):
-            inputs |= before  # a registry that is down changes nothing made before
-    if kept and all(store.is_current(table, night, inputs, config_hash) for table in TABLES):
+    config_hash = digest_of(shop.listen, sources_digest("training/language", "training/recommend"), file_hash(_JOB))
+    batch = Batch(TABLES, night, inputs, config_hash)
+    server, batch = batch.served(TASK, "words weighed by stars judge", context)
+    if kept := batch.keep(context, result):
         result.counts = kept.counts
-        for table in TABLES:
-            manifest = store.manifest(table, night)
-            assert manifest is not None
-            result.add(manifest, made=False)
         return result
     with store.staging() as staging:
         made = launch(
@@ -63,23 +44,12 @@ def run(night: date, context: Context) -> StageResult:
                 "root": str(store.root),
                 "night": night.isoformat(),
                 "threads": context.machine.threads,
-                "model": model,
+                "model": server.job,
             },
             context.machine.without_spark,
             staging,
             store.folder / "logs",
         )
-        result.counts = made["counts"] | {"model": model["name"], "version": model["version"], "why": told}
-        staged = [
-            Staged(
-                table, night, staging / table, rows, inputs, config_hash, result.counts if table == TABLES[0] else {}
-            )
-            for table, rows in made["rows"].items()
-        ]
-        audit_and_publish(staged, store, context.machine, result)
+        result.counts = made["counts"] | server.told
+        batch.publish(staging, made["rows"], result.counts, context, result)
     return result
-
-
-def is_judged_by_model(shop: Shop) -> bool:
-    """Whether the shop trains a model of sentiment."""
-    return TASK in {str(task) for task in shop.models.tasks}

@@ -11,18 +11,16 @@ and has no list by name. Pictures that the catalogue names are read from the lan
 
 from datetime import date
 
+from pipelines.champion import Batch
 from pipelines.core import pictures
 from pipelines.core.columns import Columns as C
-from pipelines.core.errors import RegistryError
 from pipelines.core.reading import read
-from pipelines.core.registry import Registry
 from pipelines.core.storage import sources_digest, window
 from pipelines.launch import launch
-from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of, engine_spec
+from pipelines.stage import Context, StageResult, digest_of, engine_spec
 
 TABLES = ("recommendations", "segment_recommendations", "item_relations", "bundles")
 TASK = "recommender"
-_MODEL = "model/"  # lineage of the model: "model/NAME/VERSION" -> digest of its files
 _PICTURES = "pictures/landing"  # lineage of what the catalogue's pictures show
 
 
@@ -43,33 +41,15 @@ def run(night: date, context: Context) -> StageResult:
     shown = pictures.find(context.landing, ((str(item), told) for item, told in told_of))
     if shown.files:
         inputs[_PICTURES] = shown.digest
-    model = {"folder": None, "name": f"{shop.shop}-{TASK}-baseline", "version": "none"}
-    told = "no champion: own history and popularity rank"
     config_hash = digest_of(
         shop.recommend, shop.timezone, shop.features, [channel.id for channel in shop.strategy.channels],
         shop.strategy.margin_floor_percent, shop.strategy.default_margin_percent,
         sources_digest("training", "pipelines/strategy"),
     )  # fmt: skip
-    kept = None if context.force else store.manifest(TABLES[0], night)
-    try:
-        registry = Registry(shop.shop, store.root, context.machine.mlflow_uri)
-        champion = registry.champion(TASK, night) if TASK in shop.models.tasks else None
-        if champion:
-            model = {"folder": str(registry.fetch(champion)), "name": champion.name, "version": champion.version}
-            inputs |= {f"{_MODEL}{champion.name}/{champion.version}": champion.content_sha256}
-            told = "champion"
-    except RegistryError as error:
-        context.progress(f"the model registry failed: {error}")
-        told = "the model registry does not answer: own history and popularity rank"
-        before = {name: digest for name, digest in kept.inputs.items() if name.startswith(_MODEL)} if kept else {}
-        if all(store.is_current(table, night, inputs | before, config_hash) for table in TABLES):
-            inputs |= before  # a registry that is down changes no list made before
-    if kept and all(store.is_current(table, night, inputs, config_hash) for table in TABLES):
+    batch = Batch(TABLES, night, inputs, config_hash)
+    server, batch = batch.served(TASK, "own history and popularity rank", context)
+    if kept := batch.keep(context, result):
         result.counts = kept.counts
-        for table in TABLES:
-            manifest = store.manifest(table, night)
-            assert manifest is not None
-            result.add(manifest, made=False)
         return result
     with store.staging() as staging:
         made = launch(
@@ -80,7 +60,7 @@ def run(night: date, context: Context) -> StageResult:
                 "night": night.isoformat(),
                 "engine": engine_spec(context),
                 "threads": context.machine.threads,
-                "model": model,
+                "model": server.job,
                 "pictures": {item: [str(path), content] for item, (path, content) in shown.files.items()},
             },
             context.machine,
@@ -88,14 +68,8 @@ def run(night: date, context: Context) -> StageResult:
             store.folder / "logs",
             submit=context.submit,
         )
-        result.counts = made["counts"] | {"model": model["name"], "version": model["version"], "why": told}
+        result.counts = made["counts"] | server.told
         if shown.refused:
             result.counts["pictures_not_read"] = dict(shown.refused)
-        staged = [
-            Staged(
-                table, night, staging / table, rows, inputs, config_hash, result.counts if table == TABLES[0] else {}
-            )
-            for table, rows in made["rows"].items()
-        ]
-        audit_and_publish(staged, store, context.machine, result)
+        batch.publish(staging, made["rows"], result.counts, context, result)
     return result

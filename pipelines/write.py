@@ -12,20 +12,19 @@ import hashlib
 import json
 from datetime import date
 
+from pipelines.champion import Batch
 from pipelines.core.config import PROJECT
-from pipelines.core.errors import RegistryError
 from pipelines.core.moderating import moderation_folder
-from pipelines.core.registry import Registry, folder_hash
+from pipelines.core.registry import folder_hash
 from pipelines.core.storage import file_hash, sources_digest, window
 from pipelines.launch import launch
 from pipelines.review_ledger import decisions
-from pipelines.stage import Context, Staged, StageResult, audit_and_publish, digest_of
+from pipelines.stage import Context, StageResult, digest_of
 
 TABLES = ("creatives", "plan_copy")
 TASK = "copywriter"
 GENERATION = "generation"  # in the counts of creatives: digest of all but the brief that decides what a model writes
 REUSED_NIGHTS = 28  # that texts are looked for in before a model is asked again
-_MODEL = "model/"
 _JOB = PROJECT / "training" / "write_night.py"
 
 
@@ -47,34 +46,18 @@ def run(night: date, context: Context, result: StageResult) -> StageResult:
     decided = decisions(store)
     inputs["review/decisions"] = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     inputs["moderation/rules"] = folder_hash(moderation_folder())
-    model = {"folder": None, "name": f"{shop.shop}-{TASK}-templates", "version": "none"}
-    told, model_digest = "no champion: templates", ""
     config_hash = digest_of(
         shop.write, shop.strategy, shop.timezone, shop.currency, shop.title,
         sources_digest("training/creatives", "training/language"), file_hash(_JOB),
     )  # fmt: skip
-    kept = None if context.force else store.manifest(TABLES[0], night)
-    try:
-        registry = Registry(shop.shop, store.root, context.machine.mlflow_uri)
-        champion = registry.champion(TASK, night) if TASK in shop.models.tasks else None
-        if champion:
-            model = {"folder": str(registry.fetch(champion)), "name": champion.name, "version": champion.version}
-            model_digest, told = champion.content_sha256, "champion"
-            inputs |= {f"{_MODEL}{champion.name}/{champion.version}": model_digest}
-    except RegistryError as error:
-        context.progress(f"the model registry failed: {error}")
-        told = "the model registry does not answer: templates"
-        before = {name: digest for name, digest in kept.inputs.items() if name.startswith(_MODEL)} if kept else {}
-        if all(store.is_current(table, night, inputs | before, config_hash) for table in TABLES):
-            inputs |= before  # a registry that is down changes no text made before
-    if kept and all(store.is_current(table, night, inputs, config_hash) for table in TABLES):
+    batch = Batch(TABLES, night, inputs, config_hash)
+    server, batch = batch.served(TASK, "templates word", context)
+    if kept := batch.keep(context, result):
         result.counts |= {TABLES[0]: kept.counts}
-        for table in TABLES:
-            manifest = store.manifest(table, night)
-            assert manifest is not None
-            result.add(manifest, made=False)
         return result
-    generation = digest_of(model_digest, shop.write.variants, shop.write.seed, sources_digest("training/creatives"))
+    generation = digest_of(
+        server.content_sha256, shop.write.variants, shop.write.seed, sources_digest("training/creatives")
+    )
     with store.staging() as staging:
         made = launch(
             "training.write_night",
@@ -83,23 +66,17 @@ def run(night: date, context: Context, result: StageResult) -> StageResult:
                 "root": str(store.root),
                 "night": night.isoformat(),
                 "threads": context.machine.threads,
-                "model": model,
-                "reusable": _reusable(night, context, generation) if model["folder"] else [],
+                "model": server.job,
+                "reusable": _reusable(night, context, generation) if server.folder else [],
                 "decisions": decided,
             },
             context.machine.without_spark,
             staging,
             store.folder / "logs",
         )
-        counts = made["counts"] | {
-            "model": model["name"], "version": model["version"], "why": told, GENERATION: generation,
-        }  # fmt: skip
+        counts = made["counts"] | server.told | {GENERATION: generation}
         result.counts |= {TABLES[0]: counts}
-        staged = [
-            Staged(table, night, staging / table, rows, inputs, config_hash, counts if table == TABLES[0] else {})
-            for table, rows in made["rows"].items()
-        ]
-        audit_and_publish(staged, store, context.machine, result)
+        batch.publish(staging, made["rows"], counts, context, result)
     return result
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import listen
+from pipelines import champion, listen
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import RegistryError, WrongUseError
 from pipelines.core.listening import Listen
@@ -77,7 +77,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return made
 
     monkeypatch.setattr(listen, "launch", run)
-    monkeypatch.setattr(listen, "Registry", NoChampion)
+    monkeypatch.setattr(champion, "Registry", NoChampion)
 
 
 def context(root: Path, **more: Any) -> Context:
@@ -127,13 +127,13 @@ def test_it_publishes_opinions_an_alert_and_summaries_and_finds_them_up_to_date(
         assert any(row[C.SENTENCE][:12] in text for text in review_texts), "a sentence is a stretch of a review"
 
     assert listen.run(NIGHT, here).n_made == 0
-    monkeypatch.setattr(listen, "Registry", Down)
+    monkeypatch.setattr(champion, "Registry", Down)
     assert listen.run(NIGHT, here).n_made == 0  # a registry that is down changes nothing made before
     assert [here.store.manifest(table, NIGHT) for table in listen.TABLES] == manifests
 
 
 def test_a_registry_that_is_down_lets_words_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "Registry", Down)
+    monkeypatch.setattr(champion, "Registry", Down)
     told = listen.run(NIGHT, context(tmp_path)).counts
     assert told["why"] == "the model registry does not answer: words weighed by stars judge"
 

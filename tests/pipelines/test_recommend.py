@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pipelines import publish, recommend
+from pipelines import champion, publish, recommend
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import RegistryError, WeightsError
 from pipelines.core.machine import Machine
@@ -49,7 +49,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return made
 
     monkeypatch.setattr(recommend, "launch", run)
-    monkeypatch.setattr(recommend, "Registry", NoChampion)
+    monkeypatch.setattr(champion, "Registry", NoChampion)
 
 
 def context(root: Path, **settings: Any) -> Context:
@@ -68,14 +68,14 @@ def test_it_publishes_its_tables_and_a_second_run_finds_them_up_to_date(
     assert [manifest.rows for manifest in manifests[:2] if manifest] == [48, 12]
     assert all(manifest and manifest.audit["success"] for manifest in manifests)
     assert recommend.run(NIGHT, here).n_made == 0
-    monkeypatch.setattr(recommend, "Registry", Down)
+    monkeypatch.setattr(champion, "Registry", Down)
     again = recommend.run(NIGHT, here)
     assert again.n_made == 0  # a registry that is down changes no list made before
     assert [here.store.manifest(table, NIGHT) for table in recommend.TABLES] == manifests
 
 
 def test_a_registry_that_is_down_lets_own_history_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommend, "Registry", Down)
+    monkeypatch.setattr(champion, "Registry", Down)
     told = recommend.run(NIGHT, context(tmp_path)).counts
     assert told["why"] == "the model registry does not answer: own history and popularity rank"
     assert (told["kind"], told["model"]) == ("own_history", "small-recommender-baseline")

@@ -13,7 +13,7 @@ from tests.pipelines.test_report import EVIL, publish, with_events
 from tests.pipelines.test_report_recommend import NIGHT
 
 COUNTS = {
-    "customers": 4, "generated": 0, "reused": 0, "model": "tiny-copywriter-templates", "version": "none", "why": "no champion",
+    "customers": 4, "generated": 0, "reused": 0, "model": "tiny-copywriter-baseline", "version": "none", "why": "no champion",
     "by_status": {"clean": 3, "held": 2}, "customers_by_source": {"template": 3, "no text": 1}, "by_rule": {"price": 2},
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import publish, write
+from pipelines import champion, publish, write
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import RegistryError, StorageError
 from pipelines.core.machine import Machine
@@ -61,7 +61,10 @@ def test_it_publishes_its_tables_and_a_second_run_finds_them_up_to_date(tmp_path
     here = context(tmp_path)
     done = worded(here)
     assert done.n_made == 2
-    assert (done.counts["creatives"]["why"], done.counts["creatives"]["customers"]) == ("no champion: templates", 5)
+    assert (done.counts["creatives"]["why"], done.counts["creatives"]["customers"]) == (
+        "no champion: templates word",
+        5,
+    )
     assert all(
         found and found.audit["success"] for found in (here.store.manifest(table, NIGHT) for table in write.TABLES)
     )
@@ -82,9 +85,9 @@ def test_a_person_s_decision_makes_the_night_s_copy_anew(tmp_path: Path) -> None
 def test_a_registry_that_is_down_lets_templates_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = context(tmp_path)
     with_task = here.shop.model_copy(update={"models": here.shop.models.model_copy(update={"tasks": ("copywriter",)})})
-    monkeypatch.setattr(write, "Registry", Down)
+    monkeypatch.setattr(champion, "Registry", Down)
     told = worded(Context(with_task, here.machine, here.store, tmp_path)).counts["creatives"]
-    assert told["why"] == "the model registry does not answer: templates"
+    assert told["why"] == "the model registry does not answer: templates word"
 
 
 def test_without_settings_what_was_written_is_taken_back(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from training.creatives.writer import Writers
 from training.language.moderation import Moderator
 from training.tasks.copywriter import CopywriterModel
 
-NO_MODEL = {"folder": None, "name": "small-copywriter-templates", "version": "none"}
+NO_MODEL = {"folder": None, "name": "small-copywriter-baseline", "version": "none"}
 
 
 @pytest.fixture(autouse=True)
