@@ -10,8 +10,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipelines.core.errors import WrongUseError
 from pipelines.core.servicing import Knowledge
 from pipelines.core.shop import Shop
@@ -19,6 +17,7 @@ from pipelines.core.storage import Store
 from training.job import run_job
 from training.language.conversations import TABLE, conversations_of, counts_of, labelled, messages_tonight
 from training.language.desk import reader_of
+from training.table_files import write
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
@@ -31,9 +30,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     found = conversations_of(
         messages, knowledge, reader_of(knowledge, shop.service, labelled(store, knowledge)), None, shop.service
     )
-    folder = Path(spec["out"]) / TABLE
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(found, folder / "part-00000.parquet", compression="zstd", store_schema=False)
+    write(Path(spec["out"]), TABLE, found)
     return {"rows": found.num_rows, "counts": counts_of(found)}
 
 

@@ -25,11 +25,11 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError, TrainingError
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
-from pipelines.core.tables import BIGINT, DOUBLE, STRING, TABLES
 from pipelines.strategy.attribution import Shares, Value, largest, shapley
 from pipelines.strategy.candidates import NOTHING, candidates
 from training.job import run_job
 from training.predict import scorer
+from training.table_files import PART, schema_of, writer
 from training.tasks.effect import profiles_of
 from training.tasks.effect_examples import STRATEGY_COLUMNS, strategy_table
 from training.tasks.effect_factors import Factor, Words, factors_of, strategy_ids
@@ -39,12 +39,7 @@ USUAL, REST = "usual", "rest"  # factors of the first and the last rank
 N_SHOWN: Final = 3
 _BLOCK: Final = 4_096  # customers explained at a time
 _TOLERANCE: Final = 1e-6  # cents, and as a share: what two ways of scoring may differ by
-_SCHEMA = pa.schema(
-    [
-        (name, {STRING: pa.string(), BIGINT: pa.int64(), DOUBLE: pa.float64()}[kind])
-        for name, kind in TABLES[TABLE].columns.items()
-    ]
-)
+_SCHEMA = schema_of(TABLE)
 
 
 class Lifts(Protocol):
@@ -128,10 +123,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     model = scorer(spec, shop, store)
     check_scores(model, rows, store, night)
     usual, factors, words = Usual.of(profiles, rows), factors_of(rows), _words(shop, store, night)
-    folder = Path(spec["out"]) / TABLE
-    folder.mkdir(parents=True, exist_ok=True)
     n_rows = 0
-    with pq.ParquetWriter(folder / "part-00000.parquet", _SCHEMA, compression="zstd", store_schema=False) as file:
+    with writer(Path(spec["out"]) / TABLE / PART, TABLE) as file:
         for start in range(0, rows.num_rows, _BLOCK):
             block = rows.slice(start, _BLOCK)
             made = reasons(block, explain(model, block, usual, factors), usual, factors, words)

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import WrongUseError
@@ -26,7 +25,7 @@ from pipelines.core.listening import RECENT_NIGHTS, TASK, Listen
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
-from pipelines.core.tables import BIGINT, DOUBLE, STRING, TABLES
+from pipelines.core.tables import TABLES
 from training.job import run_job
 from training.language.aspects import OTHER, Ears, Judge, Mention
 from training.language.attributes import guessed
@@ -35,8 +34,8 @@ from training.language.summary import Pick, Said, summed_up
 from training.language.surge import Watch, surges, told
 from training.language.tongue import tongue_of
 from training.language.transcripts import masked
+from training.table_files import schema_of, write
 
-_KINDS: Final = {STRING: pa.string(), DOUBLE: pa.float64(), BIGINT: pa.int64()}
 _CATALOG: Final = (C.ITEM_ID, C.TITLE, C.DESCRIPTION, C.CATEGORY_ID, C.CATEGORY_PATH, C.BRAND, C.ATTRIBUTES)
 _MONTH: Final = 30.0  # nights
 _NAMED_ITEMS: Final = 3  # of an alert
@@ -297,12 +296,8 @@ def _sentence(scope: str, item: str, language: str, pick: Pick, n_reviews: int) 
 
 def _write(out: Path, name: str, rows: Sequence[dict[str, Any]]) -> None:
     """In the declared columns, order and types."""
-    table = TABLES[name]
-    schema = pa.schema([(column, _KINDS[kind]) for column, kind in table.columns.items()])
-    made = pa.Table.from_pylist(list(rows), schema=schema).sort_by([(column, "ascending") for column in table.sort_by])
-    folder = out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(made, folder / "part-00000.parquet", compression="zstd", store_schema=False)
+    made = pa.Table.from_pylist(list(rows), schema=schema_of(name))
+    write(out, name, made.sort_by([(column, "ascending") for column in TABLES[name].sort_by]))
 
 
 if __name__ == "__main__":

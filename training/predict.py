@@ -24,9 +24,10 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.shop import Shop
 from pipelines.core.sizing import build_session, files_of, spark_settings
 from pipelines.core.storage import Store
-from pipelines.core.tables import DOUBLE, STRING, TABLES
+from pipelines.core.tables import TABLES
 from pipelines.strategy.candidates import Candidate, candidates
 from training.job import run_job
+from training.table_files import PART, schema_of, writer
 from training.task import Fitting
 from training.tasks.effect import TASK, EffectModel, profiles_of
 from training.tasks.policy_examples import states_of
@@ -36,9 +37,7 @@ TABLE = "strategy_scores"
 _RANGE = "range"  # of customers, by key: what one task scores and writes
 _NOT_ALWAYS = (C.LIFT_SPEND_SE_CENTS, C.LONG_RUN_CENTS)  # null where neither model nor policy tells them
 BLOCK = 4_096  # customers: with 72 strategies, some 50 MB of scores
-SCHEMA = pa.schema(
-    [(name, {STRING: pa.string(), DOUBLE: pa.float64()}[kind]) for name, kind in TABLES[TABLE].columns.items()]
-)
+SCHEMA = schema_of(TABLE)
 
 
 def score_blocks(
@@ -103,7 +102,7 @@ def scorer(spec: dict[str, Any], shop: Shop, store: Store) -> EffectModel:
 
 def _write(batches: Iterable[pa.RecordBatch], folder: Path) -> int:
     rows = 0
-    with pq.ParquetWriter(folder / "part-00000.parquet", SCHEMA, compression="zstd", store_schema=False) as file:
+    with writer(folder / PART, TABLE) as file:
         for batch in batches:
             file.write_batch(batch)
             rows += batch.num_rows

@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import TrainingError, WrongUseError
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
-from pipelines.core.tables import BIGINT, DOUBLE, STRING, TABLES
 from pipelines.strategy.pricing import LEVEL, WHYS, Items, Suggestions, suggest
 from training.job import run_job
+from training.table_files import schema_of, write
 from training.task import Fitting
 from training.tasks.pricing import ELASTICITY, ELASTICITY_SD, TASK, UNITS_SD, PricingModel
 from training.tasks.pricing_examples import N_UNITS, UNITS, Panel, catalog_of, list_prices, panel_of
@@ -32,12 +31,7 @@ from training.tasks.pricing_examples import N_UNITS, UNITS, Panel, catalog_of, l
 TABLE = "price_suggestions"
 _ALL_ITEMS = 1 << 62
 _NO_SALES = PricingModel({}, 0.0, 1.0, 0.0, (1.0,) * 7)  # where nothing was ever sold: nothing is expected
-SCHEMA = pa.schema(
-    [
-        (name, {STRING: pa.string(), DOUBLE: pa.float64(), BIGINT: pa.int64()}[kind])
-        for name, kind in TABLES[TABLE].columns.items()
-    ]
-)
+SCHEMA = schema_of(TABLE)
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
@@ -53,9 +47,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     items = items_of(model, panel, _cents(shelf, C.PRICE_CENTS), told, list_prices(shelf), shop)
     found = suggest(items, shop.pricing, night)
     table = _rows(shelf, items, found, spec["model"]["name"], spec["model"]["version"])
-    folder = Path(spec["out"]) / TABLE
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, folder / "part-00000.parquet", compression="zstd", store_schema=False)
+    write(Path(spec["out"]), TABLE, table)
     return {"rows": table.num_rows, "counts": counts(items, found)}
 
 

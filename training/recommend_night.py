@@ -22,7 +22,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.errors import NoDataError, WeightsError, WrongUseError
@@ -37,7 +36,8 @@ from training.recommend.item_tables import item_tables
 from training.recommend.lists import Rules
 from training.recommend.ranker_protocol import places
 from training.recommend.segment_lists import segment_lists
-from training.recommend.serving import TABLE, Goods, Serving, schema_of, serve
+from training.recommend.serving import TABLE, Goods, Serving, serve
+from training.table_files import write
 from training.tasks.recommender import RecommenderSettings
 from training.tasks.recommender_examples import ROWS, histories
 from training.tasks.recommender_knowledge import Knowledge, Shelf
@@ -77,8 +77,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     segment = segment_lists(seen, people[C.SEGMENT_ID].to_numpy(), model.known, rules)
     others = {"segment_recommendations": segment, "item_relations": relations, "bundles": offers}
     for name, table in others.items():
-        with _writer(out, name) as file:
-            file.write_table(table.select(file.schema.names).cast(file.schema))
+        write(out, name, table)
     again = np.unique(rules.again_hours / 24)
     return {
         "rows": {TABLE: counts.rows, **{name: table.num_rows for name, table in others.items()}},
@@ -200,12 +199,6 @@ def _took_back(store: Store, night: date, shop: Shop, keys: Sequence[str]) -> np
     shut = shut.filter(pc.is_in(shut[C.CHANNEL], value_set=pa.array(sorted(channels))))
     closed = Counter(shut[C.USER_KEY].to_pylist())
     return np.array([closed[key] == len(channels) for key in keys], dtype=bool)
-
-
-def _writer(out: Path, table: str) -> pq.ParquetWriter:
-    folder = out / table
-    folder.mkdir(parents=True, exist_ok=True)
-    return pq.ParquetWriter(folder / "part-00000.parquet", schema_of(table), compression="zstd", store_schema=False)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from pipelines.core.errors import NoDataError, WrongUseError
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
-from pipelines.core.tables import DOUBLE, STRING, TABLES
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.holdout import hashed
 from training.creatives import templates
@@ -39,8 +38,8 @@ from training.creatives.briefs import GOODS, Asked, asked_for
 from training.creatives.prompts import Brief
 from training.job import run_job
 from training.language.moderation import Creative, Moderator
+from training.table_files import schema_of, write
 
-_KINDS = {STRING: pa.string(), DOUBLE: pa.float64()}
 _NO_VERSION = "none"
 _FORMULA = "=+-@"  # a spreadsheet runs what begins so
 
@@ -110,8 +109,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     book.add([(brief, plain, templates.safe(plain, n)) for brief, plain in general], SAFE, _NO_VERSION)
     copies = _drawn(plan, asked, book, night, shop.write)
     rows = [book.rows[name] for name in sorted(book.rows)]
-    _write(Path(spec["out"]), "creatives", pa.Table.from_pylist(rows, _schema("creatives")))
-    _write(Path(spec["out"]), "plan_copy", copies)
+    write(Path(spec["out"]), "creatives", pa.Table.from_pylist(rows, schema_of("creatives")))
+    write(Path(spec["out"]), "plan_copy", copies)
     return {
         "rows": {"creatives": len(rows), "plan_copy": len(copies)},
         "counts": {
@@ -207,7 +206,7 @@ def _drawn(plan: pa.Table, asked: Asked, book: Book, night: date, settings: Writ
     drawn = [choices[brief][at] if some else None for brief, at, some in zip(asked.row, chosen, n, strict=True)]
     chance = [1 / int(some) if some else None for some in n]
     columns = [keys, plan[C.STRATEGY_ID].to_pylist(), drawn, chance]
-    schema = _schema("plan_copy")
+    schema = schema_of("plan_copy")
     return pa.table([pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)], schema=schema)
 
 
@@ -217,16 +216,6 @@ def _read_by(copies: pa.Table, book: Book) -> dict[str, Any]:
         "no text" if name is None else book.rows[name][C.SOURCE] for name in copies[C.CREATIVE_ID].to_pylist()
     )
     return {"customers": len(copies), "customers_by_source": dict(sorted(source.items()))}
-
-
-def _schema(table: str) -> pa.Schema:
-    return pa.schema([(name, _KINDS[kind]) for name, kind in TABLES[table].columns.items()])
-
-
-def _write(out: Path, table: str, rows: pa.Table) -> None:
-    folder = out / table
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, folder / "part-00000.parquet", compression="zstd", store_schema=False)
 
 
 if __name__ == "__main__":

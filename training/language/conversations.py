@@ -19,26 +19,23 @@ from pipelines.core.labelling import INTENT, labels_of
 from pipelines.core.reading import read
 from pipelines.core.servicing import NEGATIVE, NEUTRAL, POSITIVE, Intent, Knowledge, Service
 from pipelines.core.storage import Store, window
-from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES, TIMESTAMP
 from training.language.dialogue import Dialogue, IntentReader, Sentiment, Turn
 from training.language.tongue import tongue_of
 from training.language.transcripts import transcript_of
+from training.table_files import schema_of
 
 TABLE: Final = "conversations"
 MESSAGES: Final = (
     C.MESSAGE_ID, C.CONVERSATION_ID, C.USER_KEY, C.SENDER, C.TEXT, C.OCCURRED_AT
 )  # fmt: skip
-_KINDS: Final = {
-    STRING: pa.string(), DOUBLE: pa.float64(), BIGINT: pa.int64(), BOOLEAN: pa.bool_(), TIMESTAMP: pa.timestamp("us"),
-}  # fmt: skip
-SCHEMA: Final = pa.schema([(name, _KINDS[kind]) for name, kind in TABLES[TABLE].columns.items()])
+SCHEMA: Final = schema_of(TABLE)
 
 
 def messages_tonight(store: Store, night: date, window_nights: int) -> pa.Table:
     """All turns, of the last `window_nights` nights, of the conversations with a message tonight; n rows, maybe none."""
     tonight = read(store, "messages", [night], *MESSAGES)
     if tonight is None or not len(tonight):
-        return pa.table({name: pa.array([], _KINDS[TABLES["messages"].columns[name]]) for name in MESSAGES})
+        return schema_of("messages").empty_table().select(list(MESSAGES))
     told = read(store, "messages", window(night, window_nights), *MESSAGES)
     return told.filter(pc.is_in(told[C.CONVERSATION_ID], value_set=pc.unique(tonight[C.CONVERSATION_ID])))
 

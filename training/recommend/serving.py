@@ -23,18 +23,18 @@ import pyarrow.parquet as pq
 
 from pipelines.core.columns import Columns as C
 from pipelines.core.sizing import build_session, files_of, spark_settings
-from pipelines.core.tables import BIGINT, BOOLEAN, DOUBLE, STRING, TABLES
+from pipelines.core.tables import STRING, TABLES
 from training.recommend.lists import Lists, Rules, lists_of
 from training.recommend.ranker_protocol import places
 from training.recommend.reason_words import Past, words
 from training.recommend.reasons import LOT, reasons_of
+from training.table_files import PART, schema_of, writer
 from training.tasks.recommender_features import AGAIN, ALONG, TASTE, Sight
 from training.tasks.recommender_knowledge import Shelf
 from training.tasks.recommender_model import RecommenderModel
 from training.tasks.recommender_sight import NEVER, Histories
 
 TABLE: Final = "recommendations"
-_KINDS: Final = {STRING: pa.string(), DOUBLE: pa.float64(), BIGINT: pa.int64(), BOOLEAN: pa.bool_()}
 _BOUND: Final = "bound"  # of a block's last row, which names nobody: what its lists lost to filters, as JSON
 _RANGE: Final = "range"  # of customers, by key: what one task of Spark lists and writes
 _BLOCK: Final = 2_048  # customers: their candidates are held at once
@@ -60,11 +60,6 @@ class Serving:
     rules: Rules
     name: str  # of the model, as each row tells it
     version: str
-
-
-def schema_of(table: str) -> pa.Schema:
-    """The declared columns of a table, as Arrow has them."""
-    return pa.schema([(name, _KINDS[kind]) for name, kind in TABLES[table].columns.items()])
 
 
 SCHEMA: Final = schema_of(TABLE)
@@ -114,7 +109,7 @@ def serve(serving: Serving, histories: pa.Table, folder: Path, engine: dict[str,
     if engine and engine["name"] == "spark":
         _on_spark(serving, histories, folder, engine, counts)
         return counts
-    with _writer(folder / "part-00000.parquet") as file:
+    with writer(folder / PART, TABLE) as file:
         for batch in list_blocks(serving, histories.combine_chunks().to_batches(_BLOCK)):
             file.write_table(counts.taken(pa.Table.from_batches([batch])))
     return counts
@@ -152,13 +147,9 @@ def _on_spark(serving: Serving, histories: pa.Table, folder: Path, engine: dict[
     finally:
         session.stop()
     for number, part in enumerate(sorted(parts.glob("part-*.parquet"))):
-        with _writer(folder / f"part-{number:05d}.parquet") as file:
+        with writer(folder / f"part-{number:05d}.parquet", TABLE) as file:
             file.write_table(counts.taken(pq.ParquetFile(part).read().cast(_TOLD)))
     shutil.rmtree(parts)
-
-
-def _writer(path: Path) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, SCHEMA, compression="zstd", store_schema=False)
 
 
 def _rows(serving: Serving, sight: Sight, lists: Lists, keys: Sequence[str]) -> pa.Table:
