@@ -85,7 +85,7 @@ def night(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one night: land, clean, features, learn, listen, recommend, score, plan, publish, report, retain.
+    """Run one night: land, clean, features, learn, listen, market, recommend, score, plan, publish, report, retain.
 
     Safe to repeat: what is up to date is left alone, a killed run is simply run again.
     """

@@ -38,7 +38,7 @@ def words(text: str) -> str:
         (
             ["night"],
             [
-                "Run one night: land, clean, features, learn, score, plan, publish, report, retain.",
+                "Run one night: land, clean, features, learn, listen, market, recommend, score, plan, publish, report, retain.",
                 "--date",
                 "--engine",
                 "--replay-quarantine",
