@@ -11,7 +11,7 @@ language, under noise, and of 10,000 characters.
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,9 @@ from training.evaluate_categories import intervals
 from training.job import run_job
 from training.language.noise import mixed, typos, with_emoji
 from training.language.reviews import CHINESE, ENGLISH, Reviews, read_reviews
-from training.language.sentiment import SentimentModel, SentimentSettings, Told, fit_sentiment
+from training.language.sentiment import SentimentModel, SentimentSettings, Told
+from training.language.sentiment_encoder import Read, Reader
+from training.language.sentiment_fit import fit_sentiment, linear_on
 from training.language.sentiment_words import fit_words
 from training.task import Fitting
 from training.weights import ENCODER_EN, ENCODER_MULTILINGUAL
@@ -68,6 +70,23 @@ _NOISY: Final = 600
 _LONG, _N_LONG = 10_000, 16
 
 
+class Remembering(Reader):
+    """Keeps the vectors of what it read, so that kinds of products are judged without reading all again."""
+
+    def __init__(self, *folder: Any, **how: Any) -> None:
+        super().__init__(*folder, **how)
+        self.known: dict[str, np.ndarray] = {}
+
+    def read(self, texts: Sequence[str], below: int = 0) -> Read:
+        found = super().read(texts, below)
+        self.known |= dict(zip(texts, found.vectors, strict=True))
+        return found
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, width) of texts that were read before."""
+        return np.array([self.known[text] for text in texts])
+
+
 def run(
     data: Path, threads: int, weights: Path, kept: Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -78,7 +97,7 @@ def run(
     how = Fitting(threads=threads, weights=weights, work=kept)
     held = np.zeros(len(told.train), dtype=bool)
     held[np.random.default_rng(SEED).permutation(len(held))[: len(held) // _VALID]] = True
-    model = fit_sentiment(told.told(told.train[~held]), told.told(told.train[held]), chosen, how)
+    model = fit_sentiment(told.told(told.train[~held]), told.told(told.train[held]), chosen, how, Remembering)
     judged = told.told(told.judged)
     outputs = model.outputs(judged.texts)
     odds = {OURS: model.blend(outputs)} | _peers(told, model, outputs, chosen)
@@ -88,7 +107,7 @@ def run(
     usual = np.full(len(judged), float(model.usual > 0.5))
     found["baselines"]["the more frequent class"] = _told(_share_right(judged.positive, usual), "accuracy")
     more: dict[str, dict[str, Any]] = {}
-    for part in (_noise(judged, model), _other_kinds(told, model, chosen), _other_language(data, told, model)):
+    for part in (_noise(judged, model, outputs), _other_kinds(told, model, chosen), _other_language(data, told, model)):
         for who, metrics in part.items():
             more.setdefault(who, {}).update(metrics)
     found["metrics"] |= more.pop(OURS)
@@ -152,12 +171,11 @@ def _told(interval: Interval, name: str) -> dict[str, Any]:
     return {name: interval.as_dict()}
 
 
-def _noise(judged: Told, model: SentimentModel) -> dict[str, dict[str, Any]]:
-    """Ours and words alone on noisy texts."""
+def _noise(judged: Told, model: SentimentModel, outputs: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Ours and words alone on noisy texts; `outputs` (n, f) on the clean ones."""
     rng = np.random.default_rng(SEED)
     texts, positive = list(judged.texts[:_NOISY]), judged.positive[:_NOISY]
     ways: Mapping[str, Callable[[str], str]] = {
-        "accuracy_of_600": lambda text: text,
         "typos_accuracy": lambda text: typos(text, 0.1, rng),
         "emoji_accuracy": lambda text: with_emoji(text, rng, 3),
         "mixed_accuracy": lambda text: mixed(text, rng, 3),
@@ -167,9 +185,13 @@ def _noise(judged: Told, model: SentimentModel) -> dict[str, dict[str, Any]]:
     }
     asked["long_accuracy"] = _long(judged)
     found: dict[str, dict[str, Any]] = {OURS: {}, "words alone": {}}
+    clean = outputs[:_NOISY]
+    told = {"accuracy_of_600": (positive, expit(model.blend(clean)) > model.threshold, clean[:, 0] > 0)}
     for name, (changed, true) in asked.items():
-        found[OURS] |= _told(_share_right(true, model.predict(changed).is_positive), name)
-        found["words alone"] |= _told(_share_right(true, model.words.outputs(changed)[:, 0] > 0), name)
+        told[name] = true, model.predict(changed).is_positive, model.words.outputs(changed)[:, 0] > 0
+    for name, (true, ours, words) in told.items():
+        found[OURS] |= _told(_share_right(true, ours), name)
+        found["words alone"] |= _told(_share_right(true, words), name)
     return found
 
 
@@ -189,11 +211,9 @@ def _long(judged: Told) -> tuple[list[str], np.ndarray]:
 
 def _other_kinds(told: Reviews, model: SentimentModel, settings: SentimentSettings) -> dict[str, dict[str, Any]]:
     """Judged reviews of each kind of product, by what was learnt from training reviews of the other kinds."""
-    from training.language.sentiment import linear_on
-
     train, judged = told.told(told.train), told.told(told.judged)
-    readers = [part.reader for part in model.parts[:1]]
-    vectors = [(reader.read(train.texts).vectors, reader.read(judged.texts).vectors) for reader in readers]
+    readers = [part.reader for part in model.parts if isinstance(part.reader, Remembering)]
+    vectors = [(reader.vectors(train.texts), reader.vectors(judged.texts)) for reader in readers]
     by_words, by_vectors = np.zeros(len(judged)), np.zeros(len(judged))
     for kind in np.unique(told.kind[told.judged]):
         fit, asked = told.kind[told.train] != kind, told.kind[told.judged] == kind

@@ -27,7 +27,8 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
 from pipelines.strategy import judgement
 from training.language import sentiment_files
-from training.language.sentiment import SentimentModel, SentimentSettings, Told, fit_sentiment, fit_words_alone
+from training.language.sentiment import SentimentModel, SentimentSettings, Told
+from training.language.sentiment_fit import fit_sentiment, fit_words_alone
 from training.task import Examples, Fitting, Measure, settings_of
 
 POSITIVE: Final = "positive"  # true: 0 or 1; predicted: its probability

@@ -9,16 +9,9 @@ from scipy.special import expit
 
 from pipelines.core.errors import TrainingError
 from tests.training.small_sentiment import reviews
-from training.language import sentiment, sentiment_encoder
-from training.language.sentiment import (
-    SentimentModel,
-    SentimentSettings,
-    Told,
-    best_threshold,
-    fit_blend,
-    fit_sentiment,
-    fit_words_alone,
-)
+from training.language import sentiment_encoder, sentiment_fit
+from training.language.sentiment import SentimentModel, SentimentSettings, Told
+from training.language.sentiment_fit import best_threshold, fit_blend, fit_sentiment, fit_words_alone
 from training.task import Fitting
 
 WORDS = SentimentSettings(encoders=())
@@ -106,7 +99,7 @@ def test_without_weights_words_alone_answer_and_a_note_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = SentimentSettings(encoders=(f"path:{tmp_path}",))
-    with caplog.at_level(logging.WARNING, logger=sentiment.__name__):
+    with caplog.at_level(logging.WARNING, logger=sentiment_fit.__name__):
         found = fit_sentiment(reviews(60, 0), reviews(30, 1), settings, Fitting())
     (note,) = found.notes
     assert note.startswith("sentiment: no encoder, so words alone answer (weights ")
