@@ -5,20 +5,26 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import converse
+from pipelines import champion, converse
 from pipelines.core.columns import Columns as C
-from pipelines.core.errors import ConfigError
+from pipelines.core.errors import ConfigError, RegistryError
 from pipelines.core.machine import Machine
+from pipelines.core.registry import Version
 from pipelines.core.servicing import Service
-from pipelines.core.shop import Shop, Source
+from pipelines.core.shop import Models, Shop, Source
 from pipelines.core.storage import Store
 from pipelines.stage import Context, StageResult
 from tests.fake_task import launch
 from tests.pipelines.test_report import publish
+from tests.training.small_sentiment import reviews
+from training.language.sentiment import SentimentSettings, Told
+from training.language.sentiment_files import save
+from training.language.sentiment_fit import fit_words_alone
 
 NIGHT = date(2026, 3, 14)
 
@@ -98,3 +104,52 @@ def test_the_table_s_types_are_those_that_readers_expect(tmp_path: Path) -> None
     schema = pq.ParquetFile(here.store.files("conversations", [NIGHT])[0]).schema_arrow
     assert schema.field(C.OCCURRED_AT).type == pa.timestamp("us")
     assert schema.field(C.IS_RESOLVED).type == pa.bool_()
+
+
+class Down:
+    """A registry that does not answer."""
+
+    def __init__(self, *where: Any) -> None: ...
+
+    def champion(self, *asked: Any) -> None:
+        raise RegistryError("no answer")
+
+
+def registry_with(folder: Path) -> type:
+    class Fitted(Down):
+        def champion(self, *asked: Any) -> Any:
+            return Version("tiny-sentiment", "2", "run", tags={"content_sha256": "abc"})
+
+        def fetch(self, version: Version) -> Path:
+            return folder
+
+    return Fitted
+
+
+def test_a_champion_of_sentiment_tells_moods_where_no_rule_does_and_outlives_a_registry_that_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = reviews(400, 0)
+    told = Told([*sure.texts, *(["it came torn and stained"] * 100)], np.vstack([sure.targets, np.zeros((100, 1))]))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save(fit_words_alone(told, SentimentSettings()), folder)
+    here = context(tmp_path)
+    here = Context(here.shop.model_copy(update={"models": Models(tasks=("sentiment",))}), here.machine, here.store, tmp_path)  # fmt: skip
+    said(here.store, "the dress came torn and stained")
+
+    def mood() -> str:
+        run(here)
+        [row] = pq.ParquetFile(here.store.files("conversations", [NIGHT])[0]).read().to_pylist()
+        return str(row[C.MOOD])
+
+    monkeypatch.setattr(champion, "Registry", Down)
+    assert mood() == "neutral"  # no rule knows these words
+    monkeypatch.setattr(champion, "Registry", registry_with(folder))
+    assert mood() == "negative"
+    manifest = here.store.manifest("conversations", NIGHT)
+    assert manifest
+    assert manifest.inputs["model/tiny-sentiment/2"] == "abc"
+    monkeypatch.setattr(champion, "Registry", Down)
+    assert run(here).n_made == 0
+    assert here.store.manifest("conversations", NIGHT) == manifest
