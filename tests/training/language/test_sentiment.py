@@ -138,6 +138,17 @@ def test_a_part_that_tells_nothing_weighs_little_and_overconfidence_is_taken_bac
     assert abs(blend.weights[1]) < 0.1
 
 
+def test_few_reviews_leave_the_parts_as_they_are() -> None:
+    """What six reviews say of a part's worth is luck: one part stays itself, two parts count the same."""
+    odds = np.array([2.0, 1.0, -1.0, -2.0, 0.5, -0.5])
+    true = np.array([1, 1, 0, 0, 0, 1])
+    alone = fit_blend(odds[:, None], true)
+    np.testing.assert_allclose(alone.weights, 1, atol=0.2)
+    assert abs(alone.bias) < 0.05
+    np.testing.assert_allclose(alone(odds[:, None]), odds, atol=0.4)
+    np.testing.assert_allclose(fit_blend(np.column_stack([odds, odds]), true).weights, 0.5, atol=0.1)
+
+
 def test_the_threshold_lies_below_a_half_where_the_good_are_few() -> None:
     even = np.linspace(0.001, 0.999, 999)
     assert best_threshold(even) == pytest.approx(0.5, abs=0.01)
