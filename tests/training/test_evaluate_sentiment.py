@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import zipfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from pipelines.core.errors import NoDataError
 from tests.training.small_sentiment import reviews
 from training.evaluate_sentiment import DOCS, OURS, run
 from training.language.reviews import CHINESE_FILE, ENGLISH_FILE, read_reviews
+from training.language.sentiment_encoder import Read, Reader
 
 SHARED = PROJECT.parent / "shared" / "data"
 
@@ -62,14 +65,26 @@ def test_what_is_no_set_or_a_damaged_one_is_refused_in_one_line(tmp_path: Path) 
         read_reviews(folder)
 
 
-def test_a_judgement_names_every_metric_and_pairs_every_peer(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_a_judgement_names_every_metric_pairs_every_peer_and_reads_no_review_twice(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = reviews(400, 0)
     rows = [("dress" if at % 3 else "shirt", int(good), text)
             for at, (text, good) in enumerate(zip(told.texts, told.positive, strict=True))]  # fmt: skip
     folder = write_chinese(tmp_path / "reviews-zh", rows, list(range(300)), list(range(300, 400)))
     settings = {"encoders": (f"path:{tiny_encoder}",), "tuned_layers": 1, "least_tuned_rows": 10,
                 "loop": {"max_steps": 4}}  # fmt: skip
+    times: Counter[str] = Counter()
+    read = Reader.read
+
+    def counted(self: Reader, texts: Sequence[str], below: int = 0) -> Read:
+        times.update(texts)
+        return read(self, texts, below)
+
+    monkeypatch.setattr(Reader, "read", counted)
     found = run(folder, 1, tmp_path / "weights", tmp_path / "kept", settings)
+    train, judged = told.texts[:300], set(told.texts[300:])
+    assert all(times[text] == train.count(text) for text in train if text not in judged)
     expected = set(DOCS) - {"other_language_accuracy"}  # no other set lies beside this one
     assert set(found["metrics"]) == expected
     assert found["rows"] == {"train": 270, "valid": 30, "judged": 100}
