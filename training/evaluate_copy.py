@@ -24,7 +24,7 @@ import numpy as np
 from pipelines.core.errors import NoDataError
 from pipelines.strategy.judgement import Interval, Metric, resampled
 from training.creatives import templates
-from training.creatives.measures import bleu, coverage, distinct, invented, rouge_l, words
+from training.creatives.measures import bleu, coverage, distinct, invented, rouge_l, unbacked, vocabulary, words
 from training.creatives.prompts import Brief, as_data, prompt
 from training.job import run_job
 from training.language.moderation import CLEAN, Creative, Moderator
@@ -39,6 +39,9 @@ DOCS: Final = {
     "invented_share": "copies that claim a number, price, discount, superlative or material that no fact holds, before "
     "moderation; lower is better",
     "invented_after_moderation_share": "the same among copies that moderation finds clean; lower is better",
+    "unbacked_share": "copies that say a number, or a value of other things' attributes, that no fact holds: a stricter "
+    "measure that uses no list of claims, only the data's own words; lower is better",
+    "unbacked_after_moderation_share": "the same among copies that moderation finds clean; lower is better",
     "held_share": "copies that moderation holds for a person; lower is better where what is held was true",
     "distinct_2": "different pairs of words over all pairs; higher is more varied",
     "bleu_4_percent": "as ChatGLM-6B's script: sentence BLEU-4 by characters, NIST smoothing; higher is better",
@@ -70,14 +73,15 @@ def run(data: Path, threads: int, weights: Path, decoder_zh: str = "", english: 
         skipped["bleu_4_percent, rouge_l_percent of a Chinese decoder"] = (
             "no Chinese decoder: none is on disk by default; name one in NIGHTMARKET_DECODER_ZH (path: or hub:)"
         )
-    found = told_of(copies, cases, ours, "zh")
+    known = vocabulary([value for case in cases for value in case.brief.values])
+    found = told_of(copies, cases, ours, "zh", known)
     rows = {"zh": len(cases)}
     docs = {f"zh_{name}": text for name, text in DOCS.items()}
     if english and english.is_dir():
         from training.evaluate_copy_en import DOCS_EN, judge_english
 
         part = judge_english(english, threads, weights)
-        for key in ("metrics", "baselines", "paired"):
+        for key in ("metrics", "baselines", "paired", "let_through"):
             _merge(found[key], part[key])
         rows |= part["rows"]
         docs |= DOCS_EN
@@ -117,11 +121,16 @@ def _case(attributes: tuple[tuple[str, str], ...], reference: str, number: int) 
     return Case(brief, " | ".join(value for _, value in attributes), reference)
 
 
-def told_of(copies: Mapping[str, Sequence[str]], cases: Sequence[Case], ours: str, language: str) -> dict[str, Any]:
-    """`metrics`, `baselines` and `paired` of copies by writer; intervals over things written about."""
+def told_of(
+    copies: Mapping[str, Sequence[str]], cases: Sequence[Case], ours: str, language: str, known: frozenset[str]
+) -> dict[str, Any]:
+    """`metrics`, `baselines` and `paired` of copies by writer, intervals over things written about; `let_through`: what our
+    writer says that no fact holds and moderation finds clean. `known`: words that are values, as of `vocabulary`."""
     clusters = np.array([case.brief.item_id for case in cases])
     moderator = Moderator.load()
-    values = {who: resampled(_metrics(texts, cases, moderator, language), clusters) for who, texts in copies.items()}
+    values = {
+        who: resampled(_metrics(texts, cases, moderator, known, language), clusters) for who, texts in copies.items()
+    }
     for name in [name for name in values.get(PERSON, {}) if name.split("_")[1] in ("bleu", "rouge")]:
         del values[PERSON][name]  # beside itself
     for who, texts in copies.items():
@@ -138,22 +147,44 @@ def told_of(copies: Mapping[str, Sequence[str]], cases: Sequence[Case], ours: st
             who: intervals({name: mine[name] - drawn for name, drawn in numbers.items() if "distinct" not in name})
             for who, numbers in others.items()
         },
+        "let_through": {language: _let_through(copies[ours], cases, moderator, known, language)},
     }
 
 
-def _metrics(texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, language: str) -> dict[str, Metric]:
+def _judged(texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, language: str) -> np.ndarray:
+    """(n,) whether moderation finds them clean."""
     asked = [
         Creative(f"{at}", case.brief.item_id, text, language, case.brief.channel, "", "plain", case.brief.facts)
         for at, (case, text) in enumerate(zip(cases, texts, strict=True))
     ]
-    is_clean = np.array([verdict.status == CLEAN for verdict in moderator.judge(asked)])
+    return np.array([verdict.status == CLEAN for verdict in moderator.judge(asked)])
+
+
+def _let_through(
+    texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str
+) -> list[dict[str, Any]]:
+    told = []
+    for case, text, is_clean in zip(cases, texts, _judged(texts, cases, moderator, language), strict=True):
+        says = [*invented(text, case.facts), *unbacked(text, case.facts, known)]
+        if is_clean and says:
+            told.append({"text": text, "says": says, "title": case.brief.title})
+    return told
+
+
+def _metrics(
+    texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str
+) -> dict[str, Metric]:
+    is_clean = _judged(texts, cases, moderator, language)
     claims = np.array([float(bool(invented(text, case.facts))) for case, text in zip(cases, texts, strict=True)])
+    strange = np.array([float(bool(unbacked(text, one.facts, known))) for one, text in zip(cases, texts, strict=True)])
     covered = np.array([coverage(text, case.brief.values) for case, text in zip(cases, texts, strict=True)])
     pairs = [(text, case.reference) for case, text in zip(cases, texts, strict=True)]
     found = {
         "coverage": mean_of(covered),
         "invented_share": mean_of(claims),
         "invented_after_moderation_share": mean_of(np.where(is_clean, claims, np.nan)),
+        "unbacked_share": mean_of(strange),
+        "unbacked_after_moderation_share": mean_of(np.where(is_clean, strange, np.nan)),
         "held_share": mean_of(1.0 - is_clean),
     }
     if language == "zh":

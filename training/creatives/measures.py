@@ -1,7 +1,8 @@
 """How good copy is, without a model: what it says of what it should, what it says that it should not, how it varies.
 
 Words are Latin words and numbers, lower-cased, and single Chinese characters. Claims are looked for by own lists, not by
-moderation's, so that what moderation lets through is measured by something else.
+moderation's, and by words that the data themselves have as values (`unbacked`), so that what moderation lets through is
+measured by something else.
 """
 
 import math
@@ -31,6 +32,18 @@ _CLAIMS: Final = {
     ),
 }  # fmt: skip
 
+_ONE_WORD: Final = re.compile(r"[a-z]{3,}|[\u3400-\u9fff]{2,4}")
+_DIGITS: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_SPOKEN: Final = {  # "one" is more often a pronoun
+    word: str(number)
+    for number, said in (
+        (2, "two twice double"), (3, "three triple"), (4, "four"), (5, "five"), (6, "six"), (7, "seven"), (8, "eight"),
+        (9, "nine"), (10, "ten"), (12, "twelve dozen"), (15, "fifteen"), (20, "twenty"), (30, "thirty"),
+        (40, "forty"), (50, "fifty"), (60, "sixty"), (80, "eighty"), (90, "ninety"), (100, "hundred"), (1000, "thousand"),
+    )
+    for word in said.split()
+}  # fmt: skip
+
 
 def words(text: str) -> list[str]:
     """The words of a text, in order."""
@@ -57,6 +70,27 @@ def invented(text: str, facts: str) -> list[str]:
         if said:
             found.append(kind)
     return found
+
+
+def vocabulary(values: Sequence[str], least: int = 2) -> frozenset[str]:
+    """What a catalogue says of its products in one word (black, oak, lace), each of `least` products at least: words that
+    are claims, taken from the data and from no list. A Chinese value counts as a word where it has 2 to 4 characters."""
+    seen = Counter(value.strip().casefold() for value in values)
+    return frozenset(one for one, n in seen.items() if n >= least and _ONE_WORD.fullmatch(one))
+
+
+def unbacked(text: str, facts: str, claims: frozenset[str]) -> list[str]:
+    """Numbers, in digits or in words, and words of `claims` (as of `vocabulary`) in a text that the facts do not say."""
+    told, known = text.casefold(), facts.casefold()
+    known_words, known_numbers = set(words(known)), _numbers(known)
+    latin = sorted((set(words(told)) & claims) - known_words)
+    chinese = sorted(one for one in claims if not one.isascii() and one in told and one not in known)
+    return [*sorted(_numbers(told) - known_numbers), *latin, *(one for one in chinese if one not in latin)]
+
+
+def _numbers(text: str) -> set[str]:
+    found = {one.replace(",", "").rstrip(".") for one in _DIGITS.findall(text)}
+    return found | {_SPOKEN[one] for one in re.findall(r"[a-z]+", text) if one in _SPOKEN}
 
 
 def distinct(texts: Sequence[str], n: int) -> float:

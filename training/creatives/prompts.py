@@ -60,6 +60,11 @@ class Brief:
         """Values of the attributes that copy should say."""
         return tuple(value for _, value in self.attributes)
 
+    @property
+    def said(self) -> str:
+        """All that a decoder is told of the product, as one text."""
+        return " | ".join(one for one in (self.title, self.brand, self.category, *self.values) if one)
+
     def without_product(self) -> "Brief":
         """The same offer without a word of the product's."""
         return replace(self, item_id="", title="", brand="", category="", attributes=(), item_language="", told={})

@@ -10,6 +10,7 @@ import torch
 
 from training.creatives.generate import Decoder
 from training.creatives.lora import Pair, fit
+from training.creatives.measures import coverage, invented
 from training.creatives.prompts import Brief, prompt
 from training.creatives.templates import room_for, shortened, worded
 from training.loop import LoopSettings
@@ -17,7 +18,8 @@ from training.loop_trainer import Log
 
 NEW_TOKENS: Final = 64  # of one text; about 250 English characters
 TEMPERATURE: Final = 0.8  # of all variants but the first, which is the likeliest
-SPARE: Final = 1  # more variants drawn than wanted, as some come out alike
+DRAWN: Final = 4  # texts asked for per brief at least: the likeliest and others by lot, of which the best are kept
+SPARE: Final = 1  # more drawn than variants wanted, as some come out alike
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,12 @@ class Writers:
         decoder = Decoder(self.folders[language])
         prompts = [prompt(brief, room_for(brief)) for brief in briefs]
         told = [decoder.generate(prompts, max_new_tokens=NEW_TOKENS)]
-        n = variants + SPARE - 1 if variants > 1 else 0
-        if n:
-            seeds = [int(brief.id[:8], 16) + seed + number for brief in briefs for number in range(n)]
-            drawn = decoder.generate(
-                [one for one in prompts for _ in range(n)],
-                max_new_tokens=NEW_TOKENS,
-                temperature=TEMPERATURE,
-                seeds=seeds,
-            )
-            told += [drawn[number::n] for number in range(n)]
-        return [[whole for text in texts if (whole := ended(text))] for texts in zip(*told, strict=True)]
+        n = max(DRAWN, variants + SPARE) - 1
+        seeds = [int(brief.id[:8], 16) + seed + number for brief in briefs for number in range(n)]
+        asked = [one for one in prompts for _ in range(n)]
+        drawn = decoder.generate(asked, max_new_tokens=NEW_TOKENS, temperature=TEMPERATURE, seeds=seeds)
+        told += [drawn[number::n] for number in range(n)]
+        return [best(texts, brief) for texts, brief in zip(zip(*told, strict=True), briefs, strict=True)]
 
     def save(self, folder: Path) -> None:
         """Copies each decoder into folder/LANGUAGE."""
@@ -67,6 +64,14 @@ def ended(text: str) -> str:
     """A generated text up to the end of its last whole sentence; "" where none ended within the budget."""
     parts = shortened(text)
     return text if len(parts) == 1 and text and text[-1] in ".!?。！？" else parts[1] if len(parts) > 1 else ""
+
+
+def best(texts: Sequence[str], brief: Brief) -> list[str]:
+    """Whole sentences of generated texts, those that say most of the attributes first, the likeliest of these before others;
+    without those that claim what the brief does not tell, so none where all do."""
+    whole = [one for text in texts if (one := ended(text)) and not invented(one, brief.said)]
+    share = {one: coverage(one, brief.values) for one in whole}
+    return sorted(whole, key=lambda one: -share[one] if brief.values else 0.0)
 
 
 def tuned(

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.creatives.measures import bleu, coverage, distinct, invented, rouge_l, self_bleu, words
+from training.creatives.measures import (
+    bleu,
+    coverage,
+    distinct,
+    invented,
+    rouge_l,
+    self_bleu,
+    unbacked,
+    vocabulary,
+    words,
+)
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=12)
 
@@ -71,3 +81,19 @@ def test_self_bleu_is_one_where_all_variants_are_alike_and_none_for_a_single_one
     assert self_bleu(["an oak lamp for you"] * 3) == pytest.approx(1)
     assert self_bleu(["an oak lamp for you", "come and see our teas"]) == 0
     assert math.isnan(self_bleu(["an oak lamp"]))
+
+
+def test_words_that_are_values_of_two_products_are_claims_and_longer_values_are_not() -> None:
+    assert vocabulary(["Oak", "oak", "brass", "30 cm", "30 cm", "rose gold", "rose gold"]) == {"oak"}
+    assert vocabulary(["蕾丝", "蕾丝", "红", "红"]) == {"蕾丝"}
+
+
+def test_numbers_and_values_of_other_products_are_unbacked_where_no_fact_says_them() -> None:
+    claims, facts = frozenset({"oak", "brass", "蕾丝"}), "Nordlys oak lamp | 30 cm, set of 2"
+    assert unbacked("The oak lamp by Nordlys: 30 cm, two of them.", facts, claims) == []
+    assert unbacked("A brass lamp for twenty minutes.", facts, claims) == ["20", "brass"]
+    assert unbacked("红色蕾丝裙", "红色裙", claims) == ["蕾丝"]
+
+
+def test_a_claim_within_another_word_is_none() -> None:
+    assert unbacked("Soaked in light.", "lamp", frozenset({"oak"})) == []

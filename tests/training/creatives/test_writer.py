@@ -1,0 +1,27 @@
+"""Which of several generated texts a message is made of; writing itself is in tests/training/tasks/test_copywriter.py."""
+
+from tests.training.small_copywriter import row
+from training.creatives.writer import best, ended
+from training.tasks.copywriter import page_brief
+
+LAMP = page_brief(row(2), 80)  # Nordlys lamp 2, linen
+NOTHING_TOLD = page_brief({**row(2), "attributes": None}, 80)
+
+
+def test_the_text_that_says_most_of_the_attributes_comes_first_and_of_equals_the_likeliest() -> None:
+    assert best(["A lamp.", "A linen lamp.", "Lamp of linen."], LAMP) == ["A linen lamp.", "Lamp of linen.", "A lamp."]
+
+
+def test_what_claims_more_than_the_brief_tells_is_left_out_however_much_it_covers() -> None:
+    assert best(["A linen lamp, 20 hours of light.", "A brass lamp of linen.", "A lamp."], LAMP) == ["A lamp."]
+    assert best(["The best linen lamp.", "Linen for 9 euros."], LAMP) == []
+
+
+def test_without_attributes_the_likeliest_stays_first() -> None:
+    assert best(["A lamp.", "A linen lamp."], NOTHING_TOLD) == ["A lamp."]  # nobody told that it is linen
+    assert best(["A lamp.", "Light for a desk."], NOTHING_TOLD) == ["A lamp.", "Light for a desk."]
+
+
+def test_a_text_is_kept_up_to_its_last_whole_sentence() -> None:
+    assert best(["A linen lamp. It stands on", "It never"], LAMP) == ["A linen lamp."]
+    assert ended("It never") == ""
