@@ -7,7 +7,8 @@ champion, its folder null where templates word everything; `reusable`, files of 
 `decisions` {creative_id: approved or rejected}. Rows go to <out>/TABLE/ (creatives, plan_copy), the result {rows, counts} to
 <out>/result.json.
 
-A text is a function of its brief, the model and the settings alone, so what an earlier night made is taken from there.
+A text is a function of its brief, the model and the settings alone, so what an earlier night made is taken from there. Which
+of its brief's texts a customer gets is drawn by lot, with more chances for a kind of wording that was answered more often.
 Where nothing of a brief may be sent a template does, then one that names no product; where not even the offer's words may
 be sent, none, and the plan's row has no text.
 """
@@ -33,7 +34,7 @@ from pipelines.core.shop import Shop
 from pipelines.core.storage import Store, window
 from pipelines.strategy.candidates import NOTHING
 from pipelines.strategy.holdout import hashed
-from training.creatives import templates
+from training.creatives import templates, worked
 from training.creatives.briefs import GOODS, Asked, asked_for
 from training.creatives.prompts import Brief
 from training.job import run_job
@@ -107,7 +108,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     missing = [brief for brief in missing if brief.id not in book.usable]
     general = [(brief, brief.without_product()) for brief in missing]
     book.add([(brief, plain, templates.safe(plain, n)) for brief, plain in general], SAFE, _NO_VERSION)
-    copies = _drawn(plan, asked, book, night, shop.write)
+    found = worked.gains(worked.read_lots(night, shop, store))
+    copies = _drawn(plan, asked, book, night, shop.write, worked.proven(found))
     rows = [book.rows[name] for name in sorted(book.rows)]
     write(Path(spec["out"]), "creatives", pa.Table.from_pylist(rows, schema_of("creatives")))
     write(Path(spec["out"]), "plan_copy", copies)
@@ -120,6 +122,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             "by_language": dict(sorted(Counter(row[C.LANGUAGE] for row in rows).items())),
             "generated": generated,
             "reused": reused,
+            "gain_in_answers": {" | ".join(which): one.as_dict() for which, one in sorted(found.items())},
             **_read_by(copies, book),
         },
     }
@@ -196,18 +199,38 @@ def _by_model(book: Book, asked: Asked, spec: Mapping[str, Any], settings: Write
     return sum(map(len, made.values())), sum(len(known[brief.id]) for brief in mine if brief.id in known)
 
 
-def _drawn(plan: pa.Table, asked: Asked, book: Book, night: date, settings: Write) -> pa.Table:
-    """plan_copy: one of the creatives that a row's brief may use, each as likely, by a hash of customer and night."""
+def _drawn(
+    plan: pa.Table, asked: Asked, book: Book, night: date, settings: Write, sure: Mapping[tuple[str, str], float]
+) -> pa.Table:
+    """plan_copy: one of the creatives that a row's brief may use, by a hash of customer and night; each as likely, or more
+    often of the kind that is `sure` to be answered more (training/creatives/worked.py)."""
     keys = plan[C.USER_KEY].to_pylist()
     lot = hashed([f"copy:{settings.seed}:{night.isoformat()}:{key}" for key in keys])
     choices = [book.usable.get(brief.id, []) for brief in asked.briefs]
-    n = np.array([len(names) for names in choices], dtype=np.int64)[asked.row] if len(keys) else np.zeros(0, np.int64)
-    chosen = np.floor(lot * n).astype(np.int64)
-    drawn = [choices[brief][at] if some else None for brief, at, some in zip(asked.row, chosen, n, strict=True)]
-    chance = [1 / int(some) if some else None for some in n]
-    columns = [keys, plan[C.STRATEGY_ID].to_pylist(), drawn, chance]
+    chance = [
+        _chances(brief, [book.rows[name][C.TEXT] for name in names], settings, sure)
+        for brief, names in zip(asked.briefs, choices, strict=True)
+    ]
+    upto = [np.cumsum(one) for one in chance]
+    drawn: list[str | None] = []
+    propensity: list[float | None] = []
+    for brief, draw in zip(asked.row.tolist(), lot, strict=True):
+        names = choices[brief]
+        at = min(int(np.searchsorted(upto[brief], draw, side="right")), len(names) - 1)
+        drawn.append(names[at] if names else None)
+        propensity.append(float(chance[brief][at]) if names else None)
+    columns = [keys, plan[C.STRATEGY_ID].to_pylist(), drawn, propensity]
     schema = schema_of("plan_copy")
     return pa.table([pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _chances(brief: Brief, texts: Sequence[str], settings: Write, sure: Mapping[tuple[str, str], float]) -> np.ndarray:
+    if not texts:
+        return np.zeros(0)
+    who = worked.audience(brief.language, brief.style)
+    mine = {kind: gain for (audience, kind), gain in sure.items() if audience == who}
+    kinds = [worked.kind_of(text, brief.offer_text) for text in texts]
+    return worked.chances(kinds, mine, settings.even_percent)
 
 
 def _read_by(copies: pa.Table, book: Book) -> dict[str, Any]:

@@ -30,6 +30,9 @@ class Write(Settings):
     by_segment: bool = Field(
         False, description="the model is told the segment's name: more wordings, fewer of them reused"
     )
+    even_percent: float = Field(
+        30, gt=0, le=100, description="of customers, who get any wording alike often however well one kind did before"
+    )
     seed: int = 20260301
 
     @field_validator("max_chars")

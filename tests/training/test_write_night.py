@@ -88,9 +88,9 @@ def test_wordings_are_drawn_alike_often_with_the_chance_that_is_told(root: Path,
     store, usable = Store(root, "small"), sorted(name for name, row in creatives.items() if row[C.ITEM_ID] == "lamp")
     plan = write_night._plan(store, NIGHT, shop())
     asked = write_night.asked_for(plan, None, shop(), {})
-    book = write_night.Book(Moderator.load(), {}, usable={brief.id: usable for brief in asked.briefs})
+    book = write_night.Book(Moderator.load(), {}, creatives, {brief.id: usable for brief in asked.briefs})
     drawn = [
-        write_night._drawn(plan, asked, book, NIGHT, shop(seed=seed).write or Write())[C.CREATIVE_ID][0].as_py()
+        write_night._drawn(plan, asked, book, NIGHT, shop(seed=seed).write or Write(), {})[C.CREATIVE_ID][0].as_py()
         for seed in range(60)
     ]
     assert set(drawn) == set(usable)
