@@ -29,7 +29,7 @@ from training.loop import LoopSettings
 from training.tasks.copywriter import own_text, page_brief
 from training.weights import DECODER, resolve
 
-N_TRAIN, N_VALID, N_JUDGED = 128, 16, 64  # some minutes of two cores, most of them for tuning
+N_TRAIN, N_VALID, N_JUDGED = 96, 16, 64  # some minutes of two cores, most of them for tuning
 MAX_CHARS, MAX_TOKENS = 200, 160
 SETTINGS: Final = LoopSettings(tune="lora", epochs=1, batch_size=16, learning_rate=1e-3, lora_rank=8)
 TUNED, LIKELIEST, UNTUNED = f"tuned decoder, best of {DRAWN}", "tuned decoder, likeliest text", "untuned decoder"
