@@ -20,6 +20,13 @@ ONES: Final = [
     "twelve",
 ]
 _TENS: Final = {
+    "thirteen": 13,
+    "fourteen": 14,
+    "sixteen": 16,
+    "seventeen": 17,
+    "eighteen": 18,
+    "nineteen": 19,
+    "dozen": 12,
     "fifteen": 15,
     "twenty": 20,
     "twenty five": 25,
@@ -108,9 +115,30 @@ _HAN_NUMBER: Final = re.compile(
 )
 
 
+_SAID: Final = "|".join(sorted((word for word in NUMBERS if " " not in word), key=len, reverse=True))
+_SAID_NUMBER: Final = re.compile(  # forty-nine euros, a hundred and twenty dollars, fifteen percent
+    rf"(?<![a-z])(?:a\s(?=hundred|thousand|dozen))?(?:{_SAID})(?:(?:\sand)?[\s\-](?:{_SAID}|thousand))*"
+    r"(?=[\s\-](?:euros?|dollars?|pounds?|bucks?|quid|yuan|rmb|kuai|cents?|pence|per\s?cent|pct)(?![a-z]))"
+)
+
+
 def digits(text: str) -> str:
-    """二十九元 as 29元: numbers of tens before a unit, and any before money."""
+    """二十九元 as 29元 and forty-nine euros as 49 euros: numbers of tens before a unit, and any before money or percent."""
+    text = _SAID_NUMBER.sub(lambda found: f"{_said(found[0]):g}", text)
     return _HAN_NUMBER.sub(lambda found: f"{number_of(found[0]):g}", text)
+
+
+def _said(text: str) -> float:
+    """A number in English words: a hundred and twenty is 120."""
+    whole, part = 0, 0
+    for word in re.findall(r"[a-z]+", text):
+        if word == "thousand":
+            whole, part = whole + max(part, 1) * 1000, 0
+        elif word in ("hundred", "dozen"):
+            part = max(part, 1) * NUMBERS[word]
+        else:
+            part += NUMBERS.get(word, 0)
+    return float(whole + part)
 
 
 def decimal(text: str) -> float:

@@ -161,7 +161,8 @@ _COUNTED: Final = re.compile(
     r"(?P<n>\d[\d,.]*)\s?(?P<k>k|万|千|million|thousand)?\+?\s?(?:\w+\s){0,2}(?:reviews?|ratings"
     r"|customers?|buyers?|sold|orders?|条评|条好评|条评价|人评)"
 )
-_COUNT: Final = re.compile(rf"(?<![a-z])(?P<n>{'|'.join(ONES[2:])})\s(?:[a-z]+\s)?(?P<thing>[a-z]{{2,}}s)(?![a-z])")
+_MANY: Final = "|".join(word for word, n in NUMBERS.items() if n > 1 and " " not in word)
+_COUNT: Final = re.compile(rf"(?<![a-z])(?P<n>{_MANY})\s(?:[a-z]+\s)?(?P<thing>[a-z]{{2,}}s)(?![a-z])")
 BODY: Final = frozenset({"hand", "feet", "leg", "arm", "ear", "eye", "finger", "toe", "time", "thing", "people", "thi"})
 _CHEAPER: Final = re.compile(r"(?:under|below|less than|for less than|不到|低于|不足)\s*$")
 _AMOUNT_OFF: Final = re.compile(r"^\W{0,2}(?:off|discount|less|cheaper|reduction|cash\s?back)|^\W{0,2}(?:优惠|折扣)")

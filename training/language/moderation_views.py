@@ -26,18 +26,24 @@ _PAIRS: Final = (
     "環环當当症症眾众禮礼競竞節节終终組组細细給给經经維维網网緊紧線线縮缩罰罚義义聖圣聲声聽听脫脱臉脸與与舊旧華华葉叶處处虛虚裝装製制觀观"
     "規规視视覺觉訂订計计訊讯記记設设許许評评試试詐诈該该詳详誇夸誤误調调談谈請请論论謝谢識识護护變变豐丰負负責责贊赞趕赶車车軟软輕轻輸输"
     "辦办農农邊边醜丑釋释針针鈔钞錄录錯错鍋锅鏡镜鑒鉴長长門门閉闭關关陽阳陰阴隱隐離离難难雲云靈灵靜静韓韩項项順顺預预頭头題题額额願愿顯显"
+    "蕞最囯国"  # written instead of what is banned
     "飛飞飯饭飲饮養养餘余騙骗驚惊體体鮮鲜麗丽麼么齊齐齒齿龍龙"
 )
 _SIMPLIFIED: Final = str.maketrans(dict(zip(_PAIRS[::2], _PAIRS[1::2], strict=True)))
-_SIGNS: Final = str.maketrans("0134578@$!|", "oieastbasii")
+_SIGNS: Final = str.maketrans("0134578@$!|269€£¢+", "oieastbasiizggelct")
 _JOINERS: Final = "\u200d\ufe0f\ufe0e"  # within emoji
 HAN: Final = re.compile(r"[\u3400-\u9fff]")
 EMOJI: Final = re.compile("[\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff]")
-_DRESSED: Final = re.compile(r"(?<![^\W_])(?=[a-z0-9@$!|]*[a-z])(?=[a-z0-9@$!|]*[0-9@$!|])[a-z0-9@$!|]*[a-z0-9@$|]")
+_DRESSED: Final = re.compile(r"(?<![^\W_])(?=[a-z0-9@$!|€£¢+]*[a-z])(?=[a-z0-9@$!|€£¢+]*[0-9@$!|€£¢+])[a-z0-9@$!|€£¢+]*[a-z0-9@$|€£¢+]")
 _STRETCHED: Final = re.compile(r"([a-z])\1{2,}")
 _SPACED: Final = re.compile(r"(?<![^\W_])(?:[a-z0-9]([ ._\-*|~+/\\])(?:[a-z0-9]\1){2,}[a-z0-9])(?![^\W_])")
 _MASKED: Final = re.compile(r"[a-z][*#]+[a-z]|[\u3400-\u9fff][*#_^][\u3400-\u9fff]")
 _BETWEEN_HAN: Final = re.compile(r"(?<=[\u3400-\u9fff])[\s*#._^~|+=\-·/\\@&]+(?=[\u3400-\u9fff])")
+# Letters that copy has no use for but to look like others: phonetic, small capitals, Armenian, Cherokee, Lisu, boxed.
+_ODD: Final = re.compile(
+    "[\u0250-\u02af\u1d00-\u1dbf\u0530-\u058f\u13a0-\u13ff\uab70-\uabbf\ua4d0-\ua4ff\ua720-\ua7ff\U0001f130-\U0001f189]"
+    "|[\U0001f1e6-\U0001f1ff]{3,}"
+)
 _MIXED: Final = re.compile(r"(?=\w*[a-zA-Z])(?=\w*[\u0370-\u052f])\w+")
 
 
@@ -90,6 +96,8 @@ def _disguise(text: str, plain: str) -> str:
         return "invisible characters"
     if _MIXED.search(unicodedata.normalize("NFKC", text)):
         return "letters of several scripts in one word"
+    if _ODD.search(text):
+        return "letters that look like others"
     if any(0x1D400 <= ord(c) <= 0x1D7FF or 0x24B6 <= ord(c) <= 0x24E9 for c in text):
         return "letters from symbol alphabets"
     if sum(unicodedata.combining(c) > 0 for c in text) > 2 and re.search(r"[\u0300-\u036f]{2,}", text):
