@@ -38,7 +38,7 @@ NAMES = {
     "few-labels": "what 50, 200 and 1,000 labels teach, and ways to make more of them, on reviews or messages",
     "hillstrom": "effects of two e-mails on visits and spend, Hillstrom's randomised trial: 20 half splits",
     "intents": "what customers want, few examples, noise and messages out of scope, on any CSV of texts and intents",
-    "moderation": "360 bad and 340 good creatives in English and Chinese: held or not",
+    "moderation": "420 bad and 360 good creatives in English and Chinese: held or not",
     "next-item": "next item of a session on YooChoose: all items ranked, HR and MRR at 5, 10, 20",
     "open-bandit": "off-policy evaluation on the Open Bandit data: Thompson's clicks from random logs",
     "recommend": "tomorrow's items and categories on Taobao UserBehavior: days 1-8 fit, 9 judges",

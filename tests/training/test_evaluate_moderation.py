@@ -22,10 +22,10 @@ def judged() -> dict[str, Any]:
 
 
 def test_bad_creatives_are_held_and_good_ones_pass(judged: dict[str, Any]) -> None:
-    assert (judged["rows"]["bad"], judged["rows"]["good"], judged["rows"]["fit"]) == (360, 340, 600)
+    assert (judged["rows"]["bad"], judged["rows"]["good"], judged["rows"]["fit"]) == (420, 360, 700)
     assert judged["metrics"]["recall_fit"]["value"] >= 0.99
     assert judged["metrics"]["false_alarms"]["value"] <= 0.03
-    assert judged["metrics"]["recall_judged"]["value"] >= 0.80
+    assert judged["metrics"]["recall_judged"]["value"] >= 0.60  # of attacks that were written before they were run
     assert judged["metrics"]["false_alarms_judged"]["value"] <= 0.03
 
 

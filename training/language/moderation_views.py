@@ -34,7 +34,9 @@ _SIGNS: Final = str.maketrans("0134578@$!|269€£¢+", "oieastbasiizggelct")
 _JOINERS: Final = "\u200d\ufe0f\ufe0e"  # within emoji
 HAN: Final = re.compile(r"[\u3400-\u9fff]")
 EMOJI: Final = re.compile("[\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff]")
-_DRESSED: Final = re.compile(r"(?<![^\W_])(?=[a-z0-9@$!|€£¢+]*[a-z])(?=[a-z0-9@$!|€£¢+]*[0-9@$!|€£¢+])[a-z0-9@$!|€£¢+]*[a-z0-9@$|€£¢+]")
+_DRESSED: Final = re.compile(
+    r"(?<![^\W_])(?=[a-z0-9@$!|€£¢+]*[a-z])(?=[a-z0-9@$!|€£¢+]*[0-9@$!|€£¢+])[a-z0-9@$!|€£¢+]*[a-z0-9@$|€£¢+]"
+)
 _STRETCHED: Final = re.compile(r"([a-z])\1{2,}")
 _SPACED: Final = re.compile(r"(?<![^\W_])(?:[a-z0-9]([ ._\-*|~+/\\])(?:[a-z0-9]\1){2,}[a-z0-9])(?![^\W_])")
 _MASKED: Final = re.compile(r"[a-z][*#]+[a-z]|[\u3400-\u9fff][*#_^][\u3400-\u9fff]")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.moderating import Family, load_moderation
 from training.language.moderation import CLEAN, HELD, Creative, Moderator
+from training.language.moderation_amounts import digits
 from training.language.moderation_views import is_chinese
 
 LAMP: dict[str, Any] = {
@@ -250,3 +251,37 @@ def test_it_imports_no_heavy_library() -> None:
     code = "import sys, training.language.moderation as m; m.Moderator.load(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "sklearn", "transformers", "numpy", "pandas"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("The oak lamp for forty-nine euros.", "claim.price"),
+        ("The oak lamp for a hundred and twenty euros.", "claim.price"),
+        ("Nineteen percent off the oak lamp.", "claim.discount"),
+        ("The b\u1d07st oak lamp.", "form.disguised"),
+        ("The \U0001f1e7\U0001f1ea\U0001f1f8\U0001f1f9 oak lamp.", "form.disguised"),
+        ("No oak lamp reads better.", "phrase.superlative"),
+        ("Read in a league of its own, by oak.", "phrase.superlative"),
+    ],
+)
+def test_claims_in_number_words_look_alikes_and_comparisons_with_all_others_are_held(
+    moderator: Moderator, text: str, starts: str
+) -> None:
+    assert rule(moderator, text).startswith(starts)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("forty-nine euros", "49 euros"), ("a hundred and twenty dollars", "120 dollars"), ("two thousand yuan", "2000 yuan"),
+        ("fifteen percent", "15 percent"), ("one of many euros", "one of many euros"), ("二十九元", "29元"),
+    ],
+)  # fmt: skip
+def test_numbers_in_words_before_money_and_percent_are_digits(text: str, number: str) -> None:
+    assert digits(text) == number
+
+
+def test_a_true_price_in_words_and_a_flag_pass(moderator: Moderator) -> None:
+    assert rule(moderator, "Twenty percent off the oak lamp until midnight.") == ""
+    assert "disguised" not in rule(moderator, "An oak lamp \U0001f1f8\U0001f1ea for your desk.")
