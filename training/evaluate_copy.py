@@ -151,7 +151,7 @@ def told_of(
     }
 
 
-def _judged(texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, language: str) -> np.ndarray:
+def is_clean_by(moderator: Moderator, texts: Sequence[str], cases: Sequence[Case], language: str) -> np.ndarray:
     """(n,) whether moderation finds them clean."""
     asked = [
         Creative(f"{at}", case.brief.item_id, text, language, case.brief.channel, "", "plain", case.brief.facts)
@@ -164,7 +164,7 @@ def _let_through(
     texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str
 ) -> list[dict[str, Any]]:
     told = []
-    for case, text, is_clean in zip(cases, texts, _judged(texts, cases, moderator, language), strict=True):
+    for case, text, is_clean in zip(cases, texts, is_clean_by(moderator, texts, cases, language), strict=True):
         says = [*invented(text, case.facts), *unbacked(text, case.facts, known)]
         if is_clean and says:
             told.append({"text": text, "says": says, "title": case.brief.title})
@@ -174,7 +174,7 @@ def _let_through(
 def _metrics(
     texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str
 ) -> dict[str, Metric]:
-    is_clean = _judged(texts, cases, moderator, language)
+    is_clean = is_clean_by(moderator, texts, cases, language)
     claims = np.array([float(bool(invented(text, case.facts))) for case, text in zip(cases, texts, strict=True)])
     strange = np.array([float(bool(unbacked(text, one.facts, known))) for one, text in zip(cases, texts, strict=True)])
     covered = np.array([coverage(text, case.brief.values) for case, text in zip(cases, texts, strict=True)])

@@ -20,11 +20,13 @@ from pipelines.strategy.judgement import Interval, Metric, resampled
 from training.creatives import templates
 from training.creatives.generate import Decoder
 from training.creatives.lora import Pair, perplexity
-from training.creatives.measures import self_bleu, vocabulary
+from training.creatives.measures import invented, self_bleu, unbacked, vocabulary
 from training.creatives.prompts import as_data, attributes_of, prompt
 from training.creatives.writer import DRAWN, NEW_TOKENS, TEMPERATURE, best, ended, tuned
 from training.esci import read_esci
-from training.evaluate_copy import DOCS, Case, mean_of, told_of
+from training.evaluate_copy import DOCS, Case, is_clean_by, mean_of, told_of
+from training.evaluate_moderation import wilson
+from training.language.moderation import Moderator
 from training.loop import LoopSettings
 from training.tasks.copywriter import own_text, page_brief
 from training.weights import DECODER, resolve
@@ -36,6 +38,9 @@ TUNED, LIKELIEST, UNTUNED = f"tuned decoder, best of {DRAWN}", "tuned decoder, l
 DOCS_EN: Final = {f"en_{name}": text for name, text in DOCS.items() if name != "bleu_4_percent"} | {
     "en_rouge_l_percent": "F1 of the longest common subsequence of words with the product's own text; higher is better",
     "en_perplexity": "per token, of the own texts of products held back; lower is better",
+    "en_every_text_unbacked_share": "of all texts that the tuned decoder wrote, before the best is chosen, those that claim or "
+    "say what no fact holds; Wilson's interval; lower is better",
+    "en_every_text_unbacked_after_moderation_share": "the same among those that moderation finds clean, how many slip through",
     "en_self_bleu": "mean BLEU-4 of each of the wordings drawn by lot beside the others; lower is more varied",
 }
 
@@ -74,6 +79,9 @@ def judge_english(folder: Path, threads: int, weights: Path) -> dict[str, Any]:
     varied = np.array([self_bleu([one for text in more if (one := ended(text))]) for more in others])
     alike = resampled({"self": mean_of(varied)}, clusters)["self"]
     found["metrics"] |= {"en_perplexity": _told(drawn[TUNED]), "en_self_bleu": _told(alike)}
+    every = [(case, whole) for case, *texts in zip(judged, likeliest, *zip(*others, strict=True), strict=True)
+             for text in texts if (whole := ended(text))]  # fmt: skip
+    found["metrics"] |= _of_every_text(every, known)
     found["baselines"][UNTUNED]["en_perplexity"] = _told(drawn[UNTUNED])
     found["paired"][UNTUNED]["en_perplexity"] = _told(drawn[TUNED] - drawn[UNTUNED])
     return found | {"rows": {"en_train": len(train), "en_valid": len(valid), "en_judged": len(judged)}}
@@ -106,6 +114,17 @@ def _written(decoder: Decoder, cases: Sequence[Case], n: int) -> tuple[list[str]
     seeds = list(range(len(asked)))
     drawn = decoder.generate(asked, max_new_tokens=NEW_TOKENS, temperature=TEMPERATURE, seeds=seeds) if n else []
     return first, [drawn[at * n : (at + 1) * n] for at in range(len(cases))]
+
+
+def _of_every_text(texts: Sequence[tuple[Case, str]], known: frozenset[str]) -> dict[str, dict[str, float | None]]:
+    """How many texts say what no fact holds; a share of few or none has no spread to draw anew, so its interval is a score's."""
+    is_clean = is_clean_by(Moderator.load(), [text for _, text in texts], [case for case, _ in texts], "en")
+    says = np.array([bool(invented(one, case.facts) or unbacked(one, case.facts, known)) for case, one in texts])
+    name, found = "en_every_text_unbacked", {}
+    for what, of in ((f"{name}_share", np.ones(len(texts), dtype=bool)), (f"{name}_after_moderation_share", is_clean)):
+        if of.any():
+            found[what] = wilson(int(says[of].sum()), int(of.sum())).as_dict()
+    return found
 
 
 def _perplexity(lost: np.ndarray) -> Metric:
