@@ -75,12 +75,14 @@ class Bm25:
     def each(self, words: Sequence[str], texts: np.ndarray) -> np.ndarray:
         """(w, t) float32: what each word brings to each of some texts (t,); 0 where the text does not hold it."""
         found = np.zeros((len(words), len(texts)), np.float32)
+        order = np.argsort(texts)  # places that rise are found several times as fast
+        rising = texts[order].astype(self.text.dtype)
         for at, word in enumerate(words):
             if word in self.places:
                 rows, scores = self._list(word)
                 if len(rows):
-                    place = np.searchsorted(rows, texts).clip(max=len(rows) - 1)
-                    found[at] = np.where(rows[place] == texts, scores[place], 0)
+                    place = np.searchsorted(rows, rising).clip(max=len(rows) - 1)
+                    found[at, order] = np.where(rows[place] == rising, scores[place], 0)
         return found
 
     def _list(self, word: str) -> tuple[np.ndarray, np.ndarray]:

@@ -68,11 +68,11 @@ def _by_score(sight: Sight) -> dict[str, np.ndarray]:
 def _by_company(goods: Goods, sight: Sight) -> dict[str, np.ndarray]:
     """How like each candidate is to the first few, and to those that come first when this, too, is counted."""
     c, n = len(sight.places), sight.n_found
-    rows = {view: goods.vectors[view][sight.places].astype(np.float32) for view in sight.cosines}
+    rows = sight.vectors
     told = {f"company_{size}_{view}": np.full(c, np.nan) for size in COMPANY for view in _VIEWS}
 
     def company(first: np.ndarray) -> dict[str, np.ndarray]:
-        weight = 1 / np.log2(np.arange(2, len(first) + 2))
+        weight = (1 / np.log2(np.arange(2, len(first) + 2))).astype(np.float32)  # float64 would turn all rows to it
         return {view: told_of @ _unit(weight @ told_of[first]) for view, told_of in rows.items()}
 
     def joined(each: dict[str, np.ndarray]) -> np.ndarray:
@@ -107,8 +107,7 @@ def _by_words(goods: Goods, sight: Sight) -> dict[str, np.ndarray]:
     told["missing_more_than_least"] = -_behind(-told["missing_in_name"], sight.n_found)
     told["brand_words"] = wanted @ hit[BRAND]
     told["brand_words_behind_best"] = _behind(told["brand_words"], sight.n_found)
-    of_brand = np.array([len(tokens(one)) for one in goods.items.brands[sight.places]]).reshape(c)
-    told["brand_full"] = told["brand_words"] >= np.maximum(of_brand, 1)
+    told["brand_full"] = told["brand_words"] >= np.maximum(goods.brand_words[sight.places], 1)
     told["numbers"] = _share(np.array([word[0].isdigit() for word in words], float), hit[NAME])
     told["unwanted"] = _share(1 - wanted, hit[NAME])
     colour = np.array([word in _COLOURS for word in words], float) * wanted

@@ -23,8 +23,9 @@ ALL, NAME, LONG, SHELF, BRAND, COLOUR = "all", "name", "long", "shelf", "brand",
 FIELD_WEIGHT: Final = {ALL: 0.5, LONG: 0.25}  # of the first sum; each view has 1
 CANDIDATES: Final = 500
 TITLE_WORDS: Final = 48  # of a title that count, too, for where a word stands
-_SKETCHED: Final = 20_000  # from so many items on, the first sum is of shortened vectors, whose cosines cost less
-_SKETCH_WIDTH: Final = 192
+_SKETCHED: Final = 20_000  # from so many items on, shortened vectors say first which items' full ones are worth reading
+_SKETCH_WIDTH: Final = 96
+_SHORTLIST: Final = 1_000
 _SAMPLE: Final = 2_000
 _TINY: Final = 1e-9
 
@@ -39,6 +40,7 @@ class Sight:
     scores: Mapping[str, np.ndarray]  # (c,) BM25 by field
     best: Mapping[str, float]  # the largest BM25 of all items by field
     cosines: Mapping[str, np.ndarray]  # (c,) by view
+    vectors: Mapping[str, np.ndarray]  # (c, width) float32 by view
     n_found: int  # the first so many were found; what stands behind was asked for
 
 
@@ -86,6 +88,11 @@ class Goods:
         return _codes(self.items.brands.tolist())
 
     @cached_property
+    def brand_words(self) -> np.ndarray:
+        """(n,) words of the brand's name."""
+        return np.array([len(tokens(brand)) for brand in self.items.brands.tolist()], np.int64)
+
+    @cached_property
     def spread(self) -> dict[str, float]:
         """How far cosines of any two items spread, by view: one encoder's lie close together, another's far apart."""
         some = np.random.default_rng(0).permutation(len(self))[:_SAMPLE]
@@ -96,7 +103,10 @@ class Goods:
 
     @cached_property
     def _sketch(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n, short) float32 rows and the axes (width, short) of all views beside each other, by their largest variance."""
+        """(n, short) float32 rows and the axes (width, short) of all views beside each other, by their largest variance.
+
+        Of 6,764 products' titles (ESCI), 94.5% of the 500 nearest and 99.6% of the 100 nearest are among the 1,000 that 96
+        axes find; the first 500 of 192 axes alone are 83% and 99.7%, and twice the bytes are read."""
         rows = np.hstack([np.asarray(told, np.float32) / self.spread[view] for view, told in self.vectors.items()])
         some = rows[np.random.default_rng(0).permutation(len(rows))[: 5 * _SAMPLE]]
         _, axes = np.linalg.eigh(some.T @ some)
@@ -110,21 +120,38 @@ class Goods:
         for key, weight in FIELD_WEIGHT.items():
             first += np.float32(weight / max(float(scores[key].std()), _TINY)) * scores[key] if len(self) else 0
         known = {view: vectors[view] for view in self.vectors if view in vectors}
-        if len(known) == len(self.vectors) and len(self) > _SKETCHED and known:
-            rows, axes = self._sketch
-            first += rows @ (np.concatenate(list(known.values())) @ axes)
-        else:
-            for view, told in known.items():
-                first += self.vectors[view] @ (told / np.float32(self.spread[view]))
-        found = largest(first, CANDIDATES)
+        short, rows = self._shortlist(first, known)
+        full = first[short] + self._nearness({view: rows[view] @ told for view, told in known.items()})
+        at = largest(full, CANDIDATES)
         if not known:
-            found = found[first[found] > 0]  # words alone find nothing where no word is known
-        places = np.concatenate([found, np.setdiff1d(np.asarray(also, np.int64), found)])
-        cosines = {view: self.vectors[view][places].astype(np.float32) @ told for view, told in known.items()}
+            at = at[full[at] > 0]  # words alone find nothing where no word is known
+        more = np.setdiff1d(np.asarray(also, np.int64), short[at])
+        places = np.concatenate([short[at], more])
+        near = {view: np.concatenate([one[at], self._rows(view, more)]) for view, one in rows.items()}
+        cosines = {view: near[view] @ told for view, told in known.items()}
+        told_first = np.concatenate([full[at], (first[places] + self._nearness(cosines))[len(at) :]])
+        told_scores = {key: one[places] for key, one in scores.items()}
         best = {key: float(one.max(initial=0)) for key, one in scores.items()}
-        return Sight(
-            query, places, first[places], {key: one[places] for key, one in scores.items()}, best, cosines, len(found)
-        )
+        return Sight(query, places, told_first, told_scores, best, cosines, near, len(at))
+
+    def _shortlist(
+        self, first: np.ndarray, known: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """(s,) places of items whose vectors are read, and these (s, width) by view: of few items all, of many those that
+        come first by words (n,) and shortened vectors."""
+        if len(self) <= _SKETCHED or not known or len(known) < len(self.vectors):
+            return np.arange(len(self)), {view: np.asarray(self.vectors[view], np.float32) for view in known}
+        sketch, axes = self._sketch
+        near = sketch @ (np.concatenate([known[view] for view in self.vectors]) @ axes)
+        short = np.sort(largest(first + near, max(_SHORTLIST, CANDIDATES)))
+        return short, {view: self._rows(view, short) for view in known}
+
+    def _rows(self, view: str, places: np.ndarray) -> np.ndarray:
+        return np.asarray(self.vectors[view][places], np.float32)
+
+    def _nearness(self, cosines: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(r,) sums over the views, each divided by how far it spreads."""
+        return sum((one / np.float32(self.spread[view]) for view, one in cosines.items()), np.zeros(1, np.float32))
 
 
 def largest(score: np.ndarray, k: int) -> np.ndarray:
