@@ -38,3 +38,11 @@ def test_a_night_beyond_the_limit_is_no_lineage(store: Store) -> None:
     reading = Reading(store.root, store.shop, NIGHTS[2])
     reading.files("events", [NIGHTS[2] + timedelta(days=1)])
     assert reading.lineage() == {}
+
+
+def test_a_later_night_may_be_opened_where_nothing_before_tells(store: Store) -> None:
+    reading = Reading(store.root, store.shop, NIGHTS[2])
+    assert reading.open_next("catalog") is None
+    assert reading.open_next("events") == NIGHTS[3]
+    assert reading.files("events", NIGHTS) == store.files("events", NIGHTS[:4])
+    assert reading.lineage() == store.inputs("events", NIGHTS[:4])

@@ -142,6 +142,7 @@ class SearchTask:
             raise TrainingError(
                 f"search: no item touched after {len(train)} searches is in the catalogue; wait for more"
             )
+        how.log({"items_not_listed": float(_n_not_listed(index, train))}, 0)
         held = _asked(index, valid, settings.max_queries) if len(valid) else ([], [])
         ranker = Ranker.fit(*learnt, how, views=tuple(folders), rounds=settings.rounds, valid=held if held[0] else None)
         return SearchModel(index.with_ranker(replace(ranker, threads=1)))
@@ -170,6 +171,12 @@ TASK = SearchTask()
 
 def _some_items(examples: Examples) -> pa.Table:
     return catalog_of(examples.rows)
+
+
+def _n_not_listed(index: Index, examples: Examples) -> int:
+    """Items that were touched after a search and are not in the catalogue: nothing is learnt of them."""
+    touched = pc.unique(pc.list_flatten(examples.target[ITEMS])).to_pylist()
+    return len(set(touched) - set(index.goods.items.ids.tolist()))
 
 
 def _asked(index: Index, examples: Examples, most: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

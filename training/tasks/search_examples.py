@@ -2,7 +2,8 @@
 
 A row is a search and the items touched after it in the same session before the next search: the first one, and all that
 were bought. The shop's items stand among the rows, too (those of the newest night, without a query): a search is nothing
-without them. They have no target and no measure counts them.
+without them. They have no target and no measure counts them. A shop whose history came without a catalogue has the first
+one that came later: it says what things are called, not what customers did; what it does not list is left out.
 """
 
 from datetime import date
@@ -18,6 +19,7 @@ from pipelines.core.errors import NoDataError
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
 from pipelines.core.storage import Store
+from training.reading import Reading
 from training.search.index import CATALOG
 from training.search.words import MAX_CHARACTERS
 from training.task import Examples
@@ -38,17 +40,20 @@ TARGET: Final = pa.schema([(ITEMS, pa.list_(pa.string())), (GAINS, pa.list_(pa.f
 
 
 def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_searches: int) -> Examples:
-    """The newest searches of `nights`, and the newest catalogue. Raises NoDataError where nobody touched what was found."""
+    """The newest searches of `nights`, and the newest catalogue by then or, where there is none, the next.
+
+    Raises NoDataError where nobody touched what was found.
+    """
     first = store.kept_from("clean")
     told = [night for night in store.nights("events") if night in set(nights) and night >= first]
     found = [(night, _searches(store, night)) for night in told]
     n = sum(len(table) for _, table in found)
-    listed = [night for night in store.nights("catalog") if night <= max(nights, default=date.min)]
-    catalog = read(store, "catalog", listed[-1:], *CATALOG) if listed else None
+    listed = _listed(store, max(nights, default=date.min))
+    catalog = read(store, "catalog", [listed], *CATALOG) if listed else None
     if not n or catalog is None:
         raise NoDataError(
-            f"shop {shop.shop}: {n} searches led to an item on {len(nights)} nights, {len(listed)} nights have a "
-            "catalogue; land more"
+            f"shop {shop.shop}: {n} searches led to an item on {len(nights)} nights, "
+            f"{'one' if listed else 'no'} night has a catalogue; land more"
         )
     kept: list[tuple[date, pa.Table]] = []
     left = max_searches
@@ -67,6 +72,15 @@ def examples_of(shop: Shop, store: Store, nights: tuple[date, ...], max_searches
     all_rows, target = pa.concat_tables(rows), pa.concat_tables([of_items, *wanted])
     keys, named = (all_rows[name].to_numpy() for name in (C.USER_KEY, C.SEGMENT_NAME))
     return Examples(all_rows, target, keys, named, np.concatenate(when))
+
+
+def _listed(store: Store, last: date) -> date | None:
+    """The newest night up to `last` with a catalogue, or else the first one after it."""
+    known = store.nights("catalog")
+    before = [night for night in known if night <= last]
+    if known:
+        return before[-1] if before else known[0]
+    return store.open_next("catalog") if isinstance(store, Reading) else None
 
 
 def _items(catalog: pa.Table) -> pa.Table:

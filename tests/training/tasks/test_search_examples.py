@@ -11,6 +11,7 @@ from pipelines.core.columns import Columns as C
 from pipelines.core.config import load_shop
 from pipelines.core.errors import NoDataError
 from pipelines.core.storage import Store
+from training.reading import Reading
 from training.tasks.search import TASK
 from training.tasks.search_examples import GAINS, ITEMS
 
@@ -85,5 +86,28 @@ def test_the_items_stand_among_the_rows_without_a_target(store: Files) -> None:
 
 def test_without_a_catalogue_there_is_nothing_to_learn(store: Files) -> None:
     (store.partition("catalog", NIGHT) / "part-00000.parquet").unlink()
-    with pytest.raises(NoDataError, match="2 searches led to an item on 1 nights, 0 nights have a catalogue"):
+    with pytest.raises(NoDataError, match="2 searches led to an item on 1 nights, no night has a catalogue"):
         TASK.examples(load_shop("demo"), store, (NIGHT,))
+
+
+def test_a_history_without_a_catalogue_has_the_first_one_that_came_later(
+    store: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = NIGHT + timedelta(days=3)
+    store.partition("catalog", NIGHT).rename(store.partition("catalog", later))
+    monkeypatch.setattr(Store, "nights", lambda self, table: [NIGHT] if table == "events" else [later])
+    monkeypatch.setattr(Store, "kept_from", lambda self, layer: date.min)
+    reading = Reading(store.root, store.shop, NIGHT)
+    found = TASK.examples(load_shop("demo"), reading, (NIGHT,))
+    assert found.rows[C.ITEM_ID].to_pylist()[:4] == ["a", "b", "c", "d"]
+    assert f"catalog/{later}" in reading.lineage()
+    assert reading.nights("catalog") == []  # nobody else sees it
+
+
+def test_the_newest_catalogue_up_to_the_night_is_read_before_a_later_one(
+    store: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = NIGHT + timedelta(days=1)
+    monkeypatch.setattr(Files, "nights", lambda self, table: [NIGHT] if table == "events" else [NIGHT, later])
+    found = TASK.examples(load_shop("demo"), store, (NIGHT,))
+    assert len(found.rows) == 6
