@@ -6,7 +6,8 @@
 
 Nothing here knows a set of labels. What a message out of scope looks like is learnt by leaving intents out in turn: models
 of the others score them, and a logistic regression with weights of one sign (a surer signal never speaks against a message)
-tells them from messages of the known intents that were left out as well. Temperature and threshold come from the same rows.
+tells them from messages of the known intents that were left out as well. Temperature and threshold come from the same rows;
+the threshold is the doubt that a set share of messages in scope has, whatever intents were left out.
 """
 
 import json
@@ -28,10 +29,9 @@ from training.language.tongue import tongue_of
 from training.weights import ENCODER_EN, ENCODER_MULTILINGUAL, resolve
 
 _LOG: Final = logging.getLogger(__name__)
-LEAST_RECALL: Final = (
-    0.93  # of messages out of scope, wanted at the threshold; a little above .90, as it is an estimate
-)
-MOST_REJECTED: Final = 0.12  # of messages in scope at most, whatever the recall; models of all rows reject fewer
+# Of messages in scope, so many are rejected. What a message out of scope would score depends on which intents happen to be
+# unknown and cannot be told from the known ones; what one in scope scores can.
+REJECTED: Final = 0.06
 _FOLDS: Final = 5  # of intents
 _PARTS: Final = 10  # of the examples of the others: fewer left out, because a model of all rejects fewer
 _FEW_ROWS, _REPEATS = 1_000, 3  # so few rows are left out in several ways
@@ -260,11 +260,12 @@ def _rule(signals: np.ndarray, is_out: np.ndarray) -> np.ndarray:
 
 
 def _threshold(doubt: np.ndarray, is_out: np.ndarray) -> float:
-    """The doubt that LEAST_RECALL of what is out of scope has, or more, so that at most MOST_REJECTED in scope have it."""
-    if not len(doubt) or is_out.all():
+    """The lowest doubt that at most REJECTED of what is in scope has, or more; never below all that is out of scope."""
+    known = np.sort(doubt[~is_out])
+    if not len(known):
         return 1.0
-    cap = float(np.quantile(doubt[~is_out], 1 - MOST_REJECTED))
-    return max(cap, float(np.quantile(doubt[is_out], 1 - LEAST_RECALL))) if is_out.any() else cap
+    cap = float(np.nextafter(known[len(known) - 1 - int(REJECTED * len(known))], 2.0))
+    return max(cap, float(doubt[is_out].min())) if is_out.any() else cap
 
 
 def _temperature(logits: np.ndarray, right: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.core.errors import TrainingError, WeightsError
 from training.language import intent_model
-from training.language.intent_model import MOST_REJECTED, IntentModel, _rule, _temperature, _threshold, noisy
+from training.language.intent_model import REJECTED, IntentModel, _rule, _temperature, _threshold, noisy
 from training.language.intent_views import Heads, Ngrams, plain
 from training.weights import ENCODER_EN, ENCODER_MULTILINGUAL
 
@@ -168,12 +168,18 @@ def test_a_surer_signal_never_speaks_for_out_of_scope_and_the_rule_finds_the_tel
     assert rule[2] == 0
 
 
-def test_the_threshold_keeps_its_share_in_scope_and_takes_less_where_all_are_told_apart() -> None:
+def test_the_threshold_keeps_its_share_in_scope_whatever_was_left_out() -> None:
+    is_out, doubt = np.arange(200) >= 100, np.tile(np.linspace(0, 1, 100), 2)
+    threshold = _threshold(doubt, is_out)
+    assert (doubt[~is_out] >= threshold).sum() == int(REJECTED * 100)
+    assert _threshold(np.where(is_out, doubt / 2, doubt), is_out) == threshold
+    assert _threshold(doubt[~is_out], is_out[~is_out]) == threshold
+
+
+def test_the_threshold_rejects_nothing_known_where_all_are_told_apart() -> None:
     is_out = np.arange(200) >= 100
-    mixed_up, apart = np.tile(np.linspace(0, 1, 100), 2), np.where(is_out, 0.9, np.linspace(0, 0.5, 200))
-    rejected = (mixed_up[~is_out] >= _threshold(mixed_up, is_out)).mean()
-    assert MOST_REJECTED - 0.02 <= rejected <= MOST_REJECTED + 0.01
-    assert _threshold(apart, is_out) == 0.9
+    assert _threshold(np.where(is_out, 0.9, np.linspace(0, 0.5, 200)), is_out) == 0.9
+    assert _threshold(np.array([0.2, 0.4]), np.array([True, True])) == 1.0
 
 
 def test_the_temperature_makes_calibrated_logits_of_exaggerated_ones() -> None:
