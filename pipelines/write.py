@@ -5,7 +5,7 @@
 Part of the plan stage. The work is training/write_night.py, started as a process; settings are `write` of the shop's file.
 The champion of task copywriter words what most customers are sent; templates word the rest, and all where there is no
 champion or the registry does not answer. Every text is moderated; only what is clean or was approved by a person reaches a
-customer.
+customer. What each kind of wording brought on earlier nights makes the lots lean (training/creatives/worked.py).
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from datetime import date
 
 from pipelines.champion import Batch
 from pipelines.core.config import PROJECT
+from pipelines.core.copywriting import LOOKED_BACK_NIGHTS
 from pipelines.core.moderating import moderation_folder
 from pipelines.core.registry import folder_hash
 from pipelines.core.storage import file_hash, sources_digest, window
@@ -43,6 +44,10 @@ def run(night: date, context: Context, result: StageResult) -> StageResult:
     }
     for table in ("reviews", "messages"):
         inputs |= store.inputs(table, window(night, shop.features.window_nights))
+    for table in ("deliveries", "outcomes"):
+        inputs |= store.inputs(table, window(night, LOOKED_BACK_NIGHTS))
+    for table in TABLES:
+        inputs |= store.inputs(table, window(night, LOOKED_BACK_NIGHTS + 1)[:-1])
     decided = decisions(store)
     inputs["review/decisions"] = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     inputs["moderation/rules"] = folder_hash(moderation_folder())

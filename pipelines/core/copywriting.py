@@ -10,6 +10,7 @@ Language = Literal["en", "zh"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 TEMPLATE: Final = "template"  # the source of what no model wrote
 SAFE: Final = "safe template"  # of what names no product: it stands where nothing else may be sent
+LOOKED_BACK_NIGHTS: Final = 28  # for which kind of wording was answered more often
 USABLE: Final = ("clean", "approved")  # states of a creative that a customer may read
 
 _CHARS: Final = {"email": (400, 200), "push": (140, 70), "sms": (160, 70)}  # by language; an SMS is one message

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipelines.core.columns import Columns as C
-from pipelines.core.copywriting import SAFE, USABLE
+from pipelines.core.copywriting import LOOKED_BACK_NIGHTS, SAFE, USABLE
 from pipelines.core.feedback import Feedback
 from pipelines.core.reading import read
 from pipelines.core.shop import Shop
@@ -26,7 +26,6 @@ from pipelines.strategy.off_policy_interval import freedom, student_t, widest
 from training.creatives.briefs import words_of_offer
 
 FIRST, WITHIN, LAST, NO_OFFER = "offer first", "offer within", "offer last", "no offer"
-NIGHTS: Final = 28  # looked back on
 MIN_ANSWERS: Final = 10  # to a kind, before anything is said of it
 _ANSWERS: Final = ("click", "purchase")
 
@@ -101,11 +100,11 @@ def chances(kinds: Sequence[str], sure: Mapping[str, float], even_percent: float
 
 
 def read_lots(night: date, shop: Shop, store: Store) -> Lots:
-    """What was drawn on the last NIGHTS nights before `night`, and answered as far as it was told by its end."""
+    """What was drawn on the last LOOKED_BACK_NIGHTS nights before `night`, and answered as far as it was told by its end."""
     offers = {offer.id: offer for offer in shop.strategy.offers}
     feedback = Feedback(shop, store, night)
     rows: list[tuple[str, str, float, int, frozenset[str], bool, str]] = []
-    for made in [one for one in store.nights("plan_copy") if night - timedelta(days=NIGHTS) <= one < night]:
+    for made in [one for one in store.nights("plan_copy") if night - timedelta(days=LOOKED_BACK_NIGHTS) <= one < night]:
         copies = read(store, "plan_copy", [made], C.USER_KEY, C.STRATEGY_ID, C.CREATIVE_ID, C.PROPENSITY)
         told = read(
             store, "creatives", [made], C.CREATIVE_ID, C.BRIEF_ID, C.OFFER_ID, C.CREATIVE_STYLE, C.LANGUAGE, C.TEXT,
