@@ -25,6 +25,7 @@ from pipelines import (
     report,
     retain,
     score,
+    search,
     write,
 )
 from pipelines.audit import build_docs, warm_up
@@ -114,7 +115,7 @@ _WORK: dict[str, Callable[[date, Context], StageResult]] = {
     "learn": lambda night, context: learn.run(night, context),
     "listen": lambda night, context: converse.run(night, context, listen.run(night, context)),
     "market": lambda night, context: market.run(night, context),
-    "recommend": lambda night, context: recommend.run(night, context),
+    "recommend": lambda night, context: search.prepare(night, context, recommend.run(night, context)),
     "score": lambda night, context: score.run(night, context),
     "plan": lambda night, context: write.run(night, context, explain.run(night, context, plan.run(night, context))),
     "publish": lambda night, context: publish.run(night, context),

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import search
-from pipelines.core.errors import NoDataError, WrongUseError
+from pipelines.core.errors import JobError, NoDataError, WrongUseError
 from pipelines.core.storage import Store
 from pipelines.show import search_table
+from pipelines.stage import StageResult
 from tests.training.search.small_catalog import catalog
 from training.search_items import opened, run
 
@@ -74,3 +75,57 @@ def test_the_index_is_kept_until_the_catalogue_changes(store: Files) -> None:
 def test_a_shop_without_a_catalogue_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match="no night has a catalogue"):
         opened(Files(tmp_path, "demo"), 1, tmp_path)
+
+
+class Asked:
+    """Stands in for processes: does the work here and remembers what was asked."""
+
+    def __init__(self, store: Files, tasks: tuple[str, ...]) -> None:
+        self.specs: list[dict[str, Any]] = []
+        self.told: list[str] = []
+        self.context: Any = SimpleNamespace(
+            shop=SimpleNamespace(models=SimpleNamespace(tasks=tasks)),
+            store=store,
+            machine=SimpleNamespace(threads=1, without_spark=None),
+            progress=self.told.append,
+        )
+
+    def launch(self, module: str, spec: dict[str, Any], *others: Any) -> dict[str, Any]:
+        self.specs.append(spec)
+        return run(spec)
+
+    def night(self, night: date = NIGHT) -> dict[str, Any]:
+        return search.prepare(night, self.context, StageResult("recommend", counts={"items": 7})).counts
+
+
+@pytest.fixture
+def asked(store: Files, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    made = Asked(store, ("search",))
+    monkeypatch.setattr("training.search_items.Store", Files)
+    monkeypatch.setattr(search, "launch", made.launch)
+    return made
+
+
+def test_a_night_builds_the_index_once_and_the_search_opens_it(asked: Asked, store: Files) -> None:
+    assert asked.night() == {"items": 7, "search_index": {"built": True, "items": len(catalog())}}
+    assert asked.night() == {"items": 7}
+    assert [spec["query"] for spec in asked.specs] == [None]
+    assert run(spec(store, "red shoes"))["built"] is False
+
+
+def test_a_night_builds_no_index_that_nobody_asked_for_or_of_an_older_catalogue(asked: Asked) -> None:
+    assert asked.night(date(2026, 3, 4)) == {"items": 7}
+    asked.context.shop.models.tasks = ("effect",)
+    assert asked.night() == {"items": 7}
+    assert asked.specs == []
+
+
+def test_an_index_that_cannot_be_built_fails_no_night_and_is_told(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: Any) -> dict[str, Any]:
+        raise JobError("the disk is full")
+
+    monkeypatch.setattr(search, "launch", fails)
+    assert asked.night()["search_index"] == {"built": False, "why": "the disk is full"}
+    assert asked.told == ["no search index: the disk is full"]
