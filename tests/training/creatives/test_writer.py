@@ -25,3 +25,9 @@ def test_without_attributes_the_likeliest_stays_first() -> None:
 def test_a_text_is_kept_up_to_its_last_whole_sentence() -> None:
     assert best(["A linen lamp. It stands on", "It never"], LAMP) == ["A linen lamp."]
     assert ended("It never") == ""
+
+
+def test_a_number_that_is_told_of_one_thing_is_no_ground_to_say_it_of_another() -> None:
+    tea = page_brief({**row(2), "title": "Chamomile infusion, 20 bags"}, 80)
+    texts = ["Chamomile infusion, 20 bags, linen, brewed in 20 minutes.", "Chamomile infusion, 20 bags."]
+    assert best(texts, tea) == texts[1:]
