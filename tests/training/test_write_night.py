@@ -13,9 +13,11 @@ from pipelines.core.copywriting import Write
 from pipelines.core.errors import NoDataError, WrongUseError
 from pipelines.core.moderating import load_moderation
 from pipelines.core.storage import Store
+from pipelines.strategy.judgement import Interval
 from tests.training.small_copy import NIGHT, OFFER, USERS, fill, shop
 from tests.training.tiny_decoder import make
 from training import write_night
+from training.creatives import worked
 from training.creatives.writer import Writers
 from training.language.moderation import Moderator
 from training.tasks.copywriter import CopywriterModel
@@ -95,6 +97,18 @@ def test_wordings_are_drawn_alike_often_with_the_chance_that_is_told(root: Path,
     ]
     assert set(drawn) == set(usable)
     assert 11 <= drawn.count(usable[0]) <= 49  # of 60 fair tosses; five standard deviations are 19
+
+
+def test_a_kind_that_is_proven_is_drawn_more_often_and_its_chance_is_told(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = {("en plain", worked.FIRST): Interval(0.05, 0.01, 0.09)}
+    monkeypatch.setattr(worked, "gains", lambda lots: sure)
+    made, creatives, copies = run(root, tmp_path, variants=2, even_percent=20)
+    for key in USERS[:2]:
+        text, chance = creatives[copies[key][C.CREATIVE_ID]][C.TEXT], copies[key][C.PROPENSITY]
+        assert chance == pytest.approx(0.9 if text.startswith(OFFER) else 0.1)
+    assert made["counts"]["gain_in_answers"] == {"en plain | offer first": sure["en plain", worked.FIRST].as_dict()}
 
 
 def test_the_same_night_makes_the_same_bytes(root: Path, tmp_path: Path) -> None:
