@@ -1,11 +1,14 @@
 """What a person sees in the terminal: progress per stage, and the table at the end of a night."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.status import Status
 from rich.table import Table
 
@@ -36,6 +39,18 @@ class RichProgress:
         if self._status:
             self._status.stop()
             self._status = None
+
+
+@contextmanager
+def at_work(what: str, console: Console | None = None) -> Iterator[None]:
+    """Says on standard error what goes on for minutes: with the time passed on a terminal, else once."""
+    console = console or Console(file=sys.stderr)
+    if not console.is_terminal:
+        console.print(f"{what} ...", markup=False, highlight=False)
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 def night_table(summary: dict[str, Any], currency: str) -> Table:

@@ -1,14 +1,18 @@
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
 from pipelines import evaluate as module
+from pipelines.cli import app
 from pipelines.core.errors import WrongUseError
 from pipelines.core.machine import Machine
 from pipelines.evaluate import NAMES, evaluate
-from pipelines.show import evaluation_table
+from pipelines.show import at_work, evaluation_table
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
 
@@ -62,3 +66,18 @@ def test_a_number_without_an_interval_stands_alone() -> None:
     coverage = {"coverage": {"value": 0.25, "low": None, "high": None}}
     table = evaluation_table({"name": "a", "data": "b", "metrics": coverage, "baselines": {}, "paired": {}})
     assert list(table.columns[1].cells) == ["0.2500"]
+
+
+def test_the_help_names_everything_that_can_be_judged() -> None:
+    told = CliRunner().invoke(app, ["evaluate", "--help"], env={"COLUMNS": "200"}).output
+    assert [name for name in NAMES if f"{name}: " not in told] == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_work_of_minutes_says_at_once_what_goes_on(terminal: bool) -> None:
+    out = io.StringIO()
+    with at_work("evaluate value on cdnow", Console(file=out, force_terminal=terminal, width=80)):
+        if not terminal:
+            assert out.getvalue() == "evaluate value on cdnow ...\n"
+    assert "evaluate value on cdnow" in out.getvalue()
+    assert ("0:00:0" in out.getvalue()) == terminal
