@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -93,10 +94,13 @@ def model_line(model: dict[str, Any]) -> str:
 
 
 def evaluation_table(result: dict[str, Any]) -> Table:
-    """A judgement: a row per metric, ours first, then each baseline, then the paired difference to it."""
-    table = Table(title=f"{result['name']} on {result['data']}", title_justify="left")
-    for name in ("metric", "ours", *result["baselines"]):
-        table.add_column(name, justify="left" if name == "metric" else "right")
+    """A judgement: per metric ours first, then each baseline with the paired difference to it, narrow enough for any terminal."""
+    table = Table(
+        title=f"{result['name']} on {result['data']}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("metric", overflow="fold")
+    for name in ("value", "ours minus theirs"):
+        table.add_column(name, justify="right", no_wrap=True)
 
     def cell(value: dict[str, float | None] | None) -> str:
         if not value or value["value"] is None:
@@ -105,11 +109,11 @@ def evaluation_table(result: dict[str, Any]) -> Table:
         return f"{value['value']:.4f}{spread}"
 
     for metric, ours in result["metrics"].items():
-        theirs = [cell(metrics.get(metric)) for metrics in result["baselines"].values()]
-        table.add_row(metric, cell(ours), *theirs)
-        paired = [cell(result["paired"].get(who, {}).get(metric)) for who in result["baselines"]]
-        if any(paired):
-            table.add_row("  ours minus theirs", "", *paired, style="dim")
+        table.add_row(metric, cell(ours), "", style="bold")
+        for who, theirs in result["baselines"].items():
+            told = cell(theirs.get(metric)), cell(result["paired"].get(who, {}).get(metric))
+            if any(told):
+                table.add_row(f"  {escape(who)}", *told)
     return table
 
 

@@ -58,8 +58,9 @@ def test_a_judgement_is_kept_and_shown_with_its_baselines(tmp_path: Path, monkey
     assert json.loads((tmp_path / "root" / "evaluations" / "value.json").read_text()) == result
     assert [path.name for path in (tmp_path / "root" / "evaluations").iterdir()] == ["value.json"]
     table = evaluation_table(result)
-    assert [str(column.header) for column in table.columns] == ["metric", "ours", "mean"]
-    assert list(table.columns[2].cells) == ["0.5000 (0.4000 to 0.6000)", "-0.1000 (-0.2000 to 0.0000)"]
+    assert list(table.columns[0].cells) == ["rmse", "  mean"]
+    assert list(table.columns[1].cells) == ["0.5000 (0.4000 to 0.6000)"] * 2
+    assert list(table.columns[2].cells) == ["", "-0.1000 (-0.2000 to 0.0000)"]
 
 
 def test_a_number_without_an_interval_stands_alone() -> None:
