@@ -26,6 +26,8 @@ from pipelines.core.machine import Machine
 _MIN_JAVA = 17
 _FULL_BYTES = 1 << 20
 _MASTER_SECONDS = 5
+# Threads of OpenMP (LightGBM, torch) wait asleep, not spinning: two jobs on the same cores else slow each other tenfold.
+_DEFAULTS = {"GOMP_SPINCOUNT": "2000"}
 
 
 Submit = Callable[[str, list[str]], None]
@@ -87,7 +89,7 @@ def conversation(module: str, spec: dict[str, Any], folder: Path, logs: Path) ->
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            env={**_DEFAULTS, **os.environ, "PYTHONPATH": str(PROJECT)},
             preexec_fn=partial(die_with, os.getpid()) if sys.platform == "linux" else None,
         )
     assert process.stdin
@@ -120,7 +122,7 @@ def conversation(module: str, spec: dict[str, Any], folder: Path, logs: Path) ->
 def _child(command: list[str], log: Path) -> int:
     """Runs the command to its end, output to the log; returns its exit code, negative for a signal."""
     # The driver on a cluster runs in this Python, and so do the executors unless PYSPARK_PYTHON says otherwise.
-    pythons = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    defaults = {**_DEFAULTS, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -128,7 +130,7 @@ def _child(command: list[str], log: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**pythons, **os.environ, "PYTHONPATH": str(PROJECT)},
+            env={**defaults, **os.environ, "PYTHONPATH": str(PROJECT)},
             preexec_fn=partial(die_with, os.getpid()) if sys.platform == "linux" else None,
         )
         try:

@@ -76,7 +76,7 @@ def night_table(summary: dict[str, Any], currency: str) -> Table:
     plan = summary["plan"]
     table.add_row(
         "plan",
-        f"{plan['rows']:,} of {plan['customers']:,} customers, cost {plan['cost']:,.2f} {currency}, holdout {plan['holdout']:,}",
+        f"{plan['rows']:,} of {plan['customers']:,} customers, messages cost {plan['cost']:,.2f} {currency}, holdout {plan['holdout']:,}",
     )
     return table
 

@@ -43,6 +43,18 @@ def test_a_job_gets_its_spec_and_gives_back_its_result(job: Any, tmp_path: Path)
     assert not (tmp_path / "logs").exists()
 
 
+def test_idle_threads_of_a_job_sleep_unless_the_environment_says_otherwise(
+    job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+spec = json.loads(pathlib.Path(sys.argv[1]).read_text())
+(pathlib.Path(spec['out']) / 'result.json').write_text(json.dumps(os.environ['GOMP_SPINCOUNT']))"""
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert job(source) == "2000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert job(source) == "7"
+
+
 def test_a_failed_job_is_one_line_with_its_last_words_and_where_its_log_is(job: Any, tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         job("print('much'); print('the cause', file=sys.stderr); sys.exit(1)")
