@@ -84,7 +84,7 @@ def _found(told: Esci, items: Items, slips: list[str], weights: Path, threads: i
     both = Encoder(resolve(ENCODER_MULTILINGUAL, weights), threads=threads, max_tokens=64)
     encoders = {TITLE: english, MULTILINGUAL: both}
     goods = Goods.of(items, {view: one.encode(items.titles, "passage") for view, one in encoders.items()})
-    speller = Speller.of([goods.fields[ALL], goods.fields[LONG]])
+    speller = Speller.of([goods.fields[ALL], goods.fields[LONG]], goods.in_a_row)
     texts = {"clean": list(told.queries), "typos": slips}
     queries = {kind: [read(text) for text in asked] for kind, asked in texts.items()}
     mended = {kind: [speller.mended(query) for query in asked] for kind, asked in queries.items()}

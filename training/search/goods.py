@@ -82,6 +82,14 @@ class Goods:
         paths = self.items.paths
         return _codes([" > ".join(path) for path in paths]), _codes([" > ".join(path[:2]) for path in paths])
 
+    def in_a_row(self, first: str, second: str) -> int:
+        """How many titles hold the one word right before the other."""
+        places = self.fields[NAME].places
+        if first not in places or second not in places:
+            return 0
+        pairs = (self.title_words[:, :-1] == places[first]) & (self.title_words[:, 1:] == places[second])
+        return int(pairs.any(axis=1).sum())
+
     @cached_property
     def brands(self) -> np.ndarray:
         """(n,) int, equal where the brand is, -1 where none is told."""

@@ -78,7 +78,7 @@ class Index:
 
     @cached_property
     def speller(self) -> Speller:
-        return Speller.of([self.goods.fields[ALL], self.goods.fields[LONG]])
+        return Speller.of([self.goods.fields[ALL], self.goods.fields[LONG]], self.goods.in_a_row)
 
     @cached_property
     def _stock(self) -> np.ndarray:
