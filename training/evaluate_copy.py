@@ -129,7 +129,8 @@ def told_of(
     clusters = np.array([case.brief.item_id for case in cases])
     moderator = Moderator.load()
     values = {
-        who: resampled(_metrics(texts, cases, moderator, known, language), clusters) for who, texts in copies.items()
+        who: resampled(_metrics(texts, cases, moderator, known, language, who), clusters)
+        for who, texts in copies.items()
     }
     for name in [name for name in values.get(PERSON, {}) if name.split("_")[1] in ("bleu", "rouge")]:
         del values[PERSON][name]  # beside itself
@@ -147,24 +148,29 @@ def told_of(
             who: intervals({name: mine[name] - drawn for name, drawn in numbers.items() if "distinct" not in name})
             for who, numbers in others.items()
         },
-        "let_through": {language: _let_through(copies[ours], cases, moderator, known, language)},
+        "let_through": {language: _let_through(copies[ours], cases, moderator, known, language, ours)},
     }
 
 
-def is_clean_by(moderator: Moderator, texts: Sequence[str], cases: Sequence[Case], language: str) -> np.ndarray:
-    """(n,) whether moderation finds them clean."""
+def is_clean_by(
+    moderator: Moderator, texts: Sequence[str], cases: Sequence[Case], language: str, who: str
+) -> np.ndarray:
+    """(n,) whether moderation finds them clean; what a model wrote may say only what is known."""
+    by_model = who not in ("templates", PERSON)
     asked = [
-        Creative(f"{at}", case.brief.item_id, text, language, case.brief.channel, "", "plain", case.brief.facts)
+        Creative(
+            f"{at}", case.brief.item_id, text, language, case.brief.channel, "", "plain", case.brief.facts, by_model
+        )
         for at, (case, text) in enumerate(zip(cases, texts, strict=True))
     ]
     return np.array([verdict.status == CLEAN for verdict in moderator.judge(asked)])
 
 
 def _let_through(
-    texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str
+    texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str, who: str
 ) -> list[dict[str, Any]]:
     told = []
-    for case, text, is_clean in zip(cases, texts, is_clean_by(moderator, texts, cases, language), strict=True):
+    for case, text, is_clean in zip(cases, texts, is_clean_by(moderator, texts, cases, language, who), strict=True):
         says = [*invented(text, case.facts), *unbacked(text, case.facts, known)]
         if is_clean and says:
             told.append({"text": text, "says": says, "title": case.brief.title})
@@ -172,9 +178,9 @@ def _let_through(
 
 
 def _metrics(
-    texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str
+    texts: Sequence[str], cases: Sequence[Case], moderator: Moderator, known: frozenset[str], language: str, who: str
 ) -> dict[str, Metric]:
-    is_clean = is_clean_by(moderator, texts, cases, language)
+    is_clean = is_clean_by(moderator, texts, cases, language, who)
     claims = np.array([float(bool(invented(text, case.facts))) for case, text in zip(cases, texts, strict=True)])
     strange = np.array([float(bool(unbacked(text, one.facts, known))) for one, text in zip(cases, texts, strict=True)])
     covered = np.array([coverage(text, case.brief.values) for case, text in zip(cases, texts, strict=True)])

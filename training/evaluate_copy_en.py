@@ -118,7 +118,7 @@ def _written(decoder: Decoder, cases: Sequence[Case], n: int) -> tuple[list[str]
 
 def _of_every_text(texts: Sequence[tuple[Case, str]], known: frozenset[str]) -> dict[str, dict[str, float | None]]:
     """How many texts say what no fact holds; a share of few or none has no spread to draw anew, so its interval is a score's."""
-    is_clean = is_clean_by(Moderator.load(), [text for _, text in texts], [case for case, _ in texts], "en")
+    is_clean = is_clean_by(Moderator.load(), [text for _, text in texts], [case for case, _ in texts], "en", TUNED)
     says = np.array([bool(invented(one, case.facts) or unbacked(one, case.facts, known)) for case, one in texts])
     name, found = "en_every_text_unbacked", {}
     for what, of in ((f"{name}_share", np.ones(len(texts), dtype=bool)), (f"{name}_after_moderation_share", is_clean)):

@@ -72,6 +72,7 @@ class Book:
                         brief.offer_id,
                         brief.style,
                         brief.facts,
+                        by_model=source not in (TEMPLATE, SAFE),
                     )
         verdicts = dict(zip(new, self.moderator.judge(list(new.values())), strict=True))
         for used_for, brief, texts in written:

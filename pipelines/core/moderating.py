@@ -20,6 +20,7 @@ from pipelines.core.settings import Settings, read_yaml
 CLAIMS_FILE: Final = "claims.yaml"
 CHANNELS_FILE: Final = "channels.yaml"
 PEOPLE_FILE: Final = "people.yaml"
+PLAIN_FILE: Final = "plain.yaml"
 
 
 class Family(Settings):
@@ -91,6 +92,10 @@ class People(Settings):
     nobody: frozenset[str] = Field(description="who is greeted and is nobody: friend, Monday, Christmas")
 
 
+class Plain(Settings):
+    words: dict[str, str] = Field(description="by language, with spaces between: what claims nothing of any product")
+
+
 class Moderation(Settings):
     """All of the folder."""
 
@@ -98,6 +103,7 @@ class Moderation(Settings):
     claims: Claims
     channels: Channels
     people: People
+    plain: Plain
 
     def families(self, market: str | None = None) -> Iterable[tuple[str, Family]]:
         """Name and family, of all languages: a Chinese text can swear in English. Every market's where none is named."""
@@ -116,7 +122,7 @@ def load_moderation(folder: Path | None = None) -> Moderation:
     """Raises ConfigError with file, line and key; a folder without a language would let everything pass, so it is one."""
     folder = folder or moderation_folder()
     languages = sorted(
-        path for path in folder.glob("*.yaml") if path.name not in (CLAIMS_FILE, CHANNELS_FILE, PEOPLE_FILE)
+        path for path in folder.glob("*.yaml") if path.name not in (CLAIMS_FILE, CHANNELS_FILE, PEOPLE_FILE, PLAIN_FILE)
     )
     if not languages:
         raise ConfigError(f"{folder}: no LANGUAGE.yaml with banned phrases; expected en.yaml or the like; add one")
@@ -125,4 +131,5 @@ def load_moderation(folder: Path | None = None) -> Moderation:
         claims=read_yaml(folder / CLAIMS_FILE, Claims),
         channels=read_yaml(folder / CHANNELS_FILE, Channels),
         people=read_yaml(folder / PEOPLE_FILE, People),
+        plain=read_yaml(folder / PLAIN_FILE, Plain),
     )

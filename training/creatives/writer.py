@@ -3,17 +3,21 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import torch
 
+from pipelines.core.moderating import load_moderation
 from training.creatives.generate import Decoder
 from training.creatives.lora import Pair, fit
 from training.creatives.measures import coverage, invented
 from training.creatives.prompts import Brief, prompt
 from training.creatives.templates import room_for, shortened, worded
 from training.language.moderation_amounts import quantities
+from training.language.moderation_grounds import Grounds
+from training.language.moderation_known import known_of
 from training.language.moderation_views import normal
 from training.loop import LoopSettings
 from training.loop_trainer import Log
@@ -70,11 +74,23 @@ def ended(text: str) -> str:
 
 def best(texts: Sequence[str], brief: Brief) -> list[str]:
     """Whole sentences of generated texts, those that say most of the attributes first, the likeliest of these before others;
-    without those that claim what the brief does not tell, so none where all do. 20 bags are no ground for 20 minutes."""
-    known = _amounts(brief.said)
-    whole = [one for text in texts if (one := ended(text)) and not invented(one, brief.said) and _amounts(one) <= known]
+    without those that say what the brief does not tell, so none where all do. 20 bags are no ground for 20 minutes."""
+    amounts, known = _amounts(brief.said), known_of(brief.facts)
+    whole = [
+        one
+        for text in texts
+        if (one := ended(text))
+        and not invented(one, brief.said)
+        and _amounts(one) <= amounts
+        and not _grounds().unsaid(normal(one), known)
+    ]
     share = {one: coverage(one, brief.values) for one in whole}
     return sorted(whole, key=lambda one: -share[one] if brief.values else 0.0)
+
+
+@cache
+def _grounds() -> Grounds:
+    return Grounds(load_moderation().plain.words)
 
 
 def _amounts(text: str) -> set[tuple[str, float]]:

@@ -4,9 +4,10 @@
     verdicts = moderator.judge([Creative(...), ...])      # 1,000 creatives in less than a second, no torch
 
 Rules are looked at in one order: privacy, form (what every channel refuses), phrases (conf/moderation/*.yaml), claims (what
-is said beside what the catalogue and the offer say); the first names the verdict. What a product says of itself is
-evidence for claims about the product, never an instruction: no phrase becomes allowed because a title has it, and prices,
-discounts, delivery and ratings are believed only where the shop's own numbers or its offer's text say them.
+is said beside what the catalogue and the offer say), and in a model's text every other word; the first names the verdict.
+What a product says of itself is evidence for claims about the product, never an instruction: no phrase becomes allowed
+because a title has it, and prices, discounts, delivery and ratings are believed only where the shop's own numbers or its
+offer's text say them.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any, Final, Literal
 from pipelines.core.moderating import Moderation, load_moderation
 from training.language.moderation_claims import number_faults
 from training.language.moderation_form import form_faults
+from training.language.moderation_grounds import Grounds
 from training.language.moderation_known import Known, known_of
 from training.language.moderation_phrases import PhraseBook
 from training.language.moderation_privacy import personal_faults
@@ -46,6 +48,7 @@ class Creative:
     offer_id: str = ""
     style: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    by_model: bool = False  # worded by one: then every word must be known or plain
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Moderator:
         self._people = moderation.people
         self._phrases = PhraseBook(moderation.families(market))
         self._claims = ClaimBook(moderation.claims)
+        self._grounds = Grounds(moderation.plain.words)
 
     @classmethod
     def load(cls, folder: Path | None = None, market: str | None = None) -> "Moderator":
@@ -97,3 +101,5 @@ class Moderator:
         text = read.plain
         yield from number_faults(text, known)
         yield from self._claims.faults(text, known)
+        if creative.by_model and (words := self._grounds.unsaid(text, known)):
+            yield "claim.unsaid", f"a model says '{words[0]}'; neither catalogue nor offer does"

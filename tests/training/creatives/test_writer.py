@@ -19,7 +19,13 @@ def test_what_claims_more_than_the_brief_tells_is_left_out_however_much_it_cover
 
 def test_without_attributes_the_likeliest_stays_first() -> None:
     assert best(["A lamp.", "A linen lamp."], NOTHING_TOLD) == ["A lamp."]  # nobody told that it is linen
-    assert best(["A lamp.", "Light for a desk."], NOTHING_TOLD) == ["A lamp.", "Light for a desk."]
+    assert best(["A lamp.", "Lamp by Nordlys."], NOTHING_TOLD) == ["A lamp.", "Lamp by Nordlys."]
+
+
+def test_a_word_that_nobody_said_is_no_word_of_a_message() -> None:
+    assert best(["A lamp for your desk.", "A healthy lamp.", "Have a look at this lamp."], LAMP) == [
+        "Have a look at this lamp."
+    ]
 
 
 def test_a_text_is_kept_up_to_its_last_whole_sentence() -> None:
