@@ -33,7 +33,7 @@ from training.weights import ENCODER_EN, ENCODER_MULTILINGUAL
 OURS: Final = "words and tuned encoders"
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
     CHINESE: {"encoders": (ENCODER_MULTILINGUAL,), "tuned_layers": 3},
-    ENGLISH: {"encoders": (ENCODER_EN,), "tuned_layers": 3, "vector_strength": 0.01},
+    ENGLISH: {"encoders": (ENCODER_EN,), "tuned_layers": 3, "ratio_strength": 3.0, "vector_strength": 0.01},
 }
 NAMES: Final = {ENCODER_EN: "frozen MiniLM", ENCODER_MULTILINGUAL: "frozen e5"}
 WORDS: Final = (("word", 1, 2),)
@@ -136,7 +136,7 @@ def _peers(
         words = fit_words(train.texts, one_target, strength, ways=ways, is_balanced=is_balanced, least=2)
         found[who] = words.outputs(judged.texts)[:, 0].astype(np.float64)
     first = next(iter(found.values()))
-    at = train.targets.shape[1]
+    at = len(model.words.bias)
     for address, part in zip(settings.encoders, model.parts, strict=False):
         name = NAMES.get(address, address)
         found[name] = outputs[:, at]
@@ -223,10 +223,9 @@ def _other_kinds(told: Reviews, model: SentimentModel, settings: SentimentSettin
         for of_train, of_judged in vectors:
             linear = linear_on(of_train[fit], own.positive, settings.vector_strength)
             by_vectors[asked] = linear(of_judged[asked])
-    name = "other_kinds_accuracy"
+    told_by = {OURS: by_words + by_vectors, "words alone": by_words}
     return {
-        OURS: _told(_share_right(judged.positive, by_words + by_vectors > 0), name),
-        "words alone": _told(_share_right(judged.positive, by_words > 0), name),
+        who: _told(_share_right(judged.positive, odds > 0), "other_kinds_accuracy") for who, odds in told_by.items()
     }
 
 

@@ -73,7 +73,7 @@ def test_a_judgement_names_every_metric_pairs_every_peer_and_reads_no_review_twi
             for at, (text, good) in enumerate(zip(told.texts, told.positive, strict=True))]  # fmt: skip
     folder = write_chinese(tmp_path / "reviews-zh", rows, list(range(300)), list(range(300, 400)))
     settings = {"encoders": (f"path:{tiny_encoder}",), "tuned_layers": 1, "least_tuned_rows": 10,
-                "loop": {"max_steps": 4}}  # fmt: skip
+                "ratio_strength": 3.0, "loop": {"max_steps": 4}}  # fmt: skip
     times: Counter[str] = Counter()
     read = Reader.read
 

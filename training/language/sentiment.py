@@ -28,6 +28,7 @@ class SentimentSettings(Settings):
     least_tuned_rows: int = Field(2_000, ge=10, description="with fewer training texts nothing is tuned")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the CPU computes in it")
     word_strength: float = Field(30.0, gt=0, description="inverse of the penalty on words' weights")
+    ratio_strength: float = Field(0.0, ge=0, description="the same on words by how they set classes apart, 0: not told")
     vector_strength: float = Field(0.003, gt=0, description="the same on standardised vectors' weights")
     max_examples: int = Field(20_000, ge=100, description="the newest reviews, at most")
     loop: dict[str, Any] = Field({}, description="how the layers are tuned: see LoopSettings")

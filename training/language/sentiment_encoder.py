@@ -35,6 +35,7 @@ from training.weights import quietly
 MAX_TOKENS: Final = 128
 _BATCH_TOKENS: Final = 8_192
 _MULTILINGUAL_PIECES: Final = 60_000
+_UNSEEN: Final = -1e4  # no softmax sees a score this far below
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ class Reader:
         self.prompts: dict[str, Any] = json.loads(prompts.read_text()) if prompts.exists() else {}
         self.prompt: str = self.prompts.get("prompts", {}).get("query", "")
         with quietly():
-            model = AutoModel.from_pretrained(folder, dtype=torch.float16, use_safetensors=True, local_files_only=True)
+            # Plain attention: what torch fuses on a CPU takes half of the time of tuning, forwards, on short texts.
+            model = AutoModel.from_pretrained(
+                folder, dtype=torch.float16, use_safetensors=True, local_files_only=True, attn_implementation="eager"
+            )
         if not packable(model):
             raise WeightsError(f"weights {folder}: {model.config.model_type}; sentiment reads with BERT encoders only")
         # Rounded to halves, as it is saved: a model that was loaded again says the same.
@@ -130,10 +134,10 @@ class Top(nn.Module):
 
     def forward(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor]:
         """(n, l, width) and (n, l) 0/1 -> logits (n, outputs)."""
-        seen = attention_mask[:, None, None, :].bool()
+        unseen = (1 - attention_mask[:, None, None, :]) * _UNSEEN  # added to scores of attention
         x = states.float()
         for layer in self.layers:
-            x = layer(x, attention_mask=seen.expand(-1, -1, x.shape[1], -1))
+            x = layer(x, attention_mask=unseen)
             x = x if isinstance(x, Tensor) else x[0]
         there = attention_mask[..., None]
         pooled = (x.float() * there).sum(1) / there.sum(1)

@@ -42,7 +42,7 @@ def fit_sentiment(
     if len(np.unique(valid.positive)) < 2:
         raise TrainingError(f"sentiment: all {len(valid)} validation reviews are of one class; wait for more nights")
     readers, notes = _readers(train.texts, settings, how, opened)
-    words = fit_words(train.texts, train.targets, settings.word_strength)
+    words = fit_words(train.texts, train.targets, settings.word_strength, ratio_strength=settings.ratio_strength)
     outputs = [words.outputs(valid.texts).astype(np.float64)]
     parts, reads, far_outputs = [], [], None
     for number, reader in enumerate(readers):
@@ -67,7 +67,7 @@ def fit_sentiment(
     return SentimentModel(
         usual=float(both.positive.mean()),
         tongues=tongues_of(both.texts),
-        words=fit_words(both.texts, both.targets, settings.word_strength),
+        words=fit_words(both.texts, both.targets, settings.word_strength, ratio_strength=settings.ratio_strength),
         parts=tuple(final),
         blend=blend,
         far=far,

@@ -2,6 +2,7 @@
 
     words = fit_words(texts, targets, strength=30.0)
     words.outputs(texts)                  # (n, k) log odds of a positive text, and what else was asked for
+    fit_words(texts, targets, 30.0, ratio_strength=3.0)     # one output more: log odds learnt on what sets classes apart
 
 English is counted in words and pairs of words, and in runs of two to five characters, which typos spoil less; Chinese in
 runs of one to three characters, which need no dictionary.
@@ -13,7 +14,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix, diags, hstack
 
 from pipelines.core.errors import TrainingError
 from training.language.tongue import tongue_of
@@ -26,6 +27,7 @@ _LEAST_SHARE: Final = 0.02  # of texts in a language from which it is counted in
 _FEW_TEXTS: Final = 1_000  # below, what one text alone says is counted too
 _MAX_TERMS: Final = 200_000  # of each way to count, the most frequent
 _GRADE_PENALTY: Final = 1.0
+_UNSEEN: Final = 0.5  # counted of each term beforehand, in each class
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ def ways_of(texts: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
 
 def fit_words(
     texts: Sequence[str], targets: np.ndarray, strength: float, *, ways: tuple[tuple[str, int, int], ...] = (),
-    is_balanced: bool = False, least: int | None = None,
+    is_balanced: bool = False, least: int | None = None, ratio_strength: float = 0.0,
 ) -> WordModel:  # fmt: skip
     """Targets (n, k): 0/1 first, learnt by logistic regression; grades from 0 to 1 behind, by ridge regression.
 
-    `strength`: inverse of the penalty on weights. Raises TrainingError where there is no word to learn from.
+    `strength`: inverse of the penalty on weights. `ratio_strength` more than 0: last, log odds by the same regression on counts
+    times the log ratio of each term's share in the two classes, so that terms of one class are penalised less (NB-SVM: Wang
+    and Manning 2012). Raises TrainingError where there is no word to learn from.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -98,7 +102,18 @@ def fit_words(
         ridge = Ridge(alpha=_GRADE_PENALTY, solver="sparse_cg", tol=1e-3).fit(x, grade)
         weights.append(ridge.coef_)
         bias.append(float(ridge.intercept_))
+    if ratio_strength:
+        ratio = _log_ratio(x, targets[:, 0] > 0)
+        linear = LogisticRegression(C=ratio_strength, max_iter=300, tol=1e-3).fit(x @ diags(ratio), targets[:, 0])
+        weights.append(linear.coef_[0] * ratio)
+        bias.append(float(linear.intercept_[0]))
     return WordModel(tuple(counters), np.array(weights, np.float32), np.array(bias, np.float32))
+
+
+def _log_ratio(x: csr_matrix, is_positive: np.ndarray) -> np.ndarray:
+    """(terms,): log of a term's share of all that positive texts (n,) count, over its share in the others."""
+    share = [np.asarray(x[where].sum(axis=0)).ravel() + _UNSEEN for where in (is_positive, ~is_positive)]
+    return np.asarray(np.log(share[0] / share[0].sum()) - np.log(share[1] / share[1].sum()))
 
 
 def _vectorizer(analyzer: str, shortest: int, longest: int, **more: Any) -> Any:

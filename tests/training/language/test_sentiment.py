@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from pipelines.core.errors import TrainingError
@@ -12,6 +13,7 @@ from tests.training.small_sentiment import reviews
 from training.language import sentiment_encoder, sentiment_fit
 from training.language.sentiment import SentimentModel, SentimentSettings, Told
 from training.language.sentiment_fit import best_threshold, fit_blend, fit_sentiment, fit_words_alone
+from training.language.sentiment_words import _log_ratio, fit_words
 from training.task import Fitting
 
 WORDS = SentimentSettings(encoders=())
@@ -88,6 +90,20 @@ def test_reviews_of_one_class_are_refused_in_one_line() -> None:
         fit_sentiment(reviews(20, 0), alike, WORDS, Fitting())
     with pytest.raises(TrainingError, match="no reviews"):
         fit_words_alone(Told([], np.zeros((0, 1))), WORDS)
+
+
+def test_a_term_is_told_by_its_share_in_good_reviews_over_that_in_bad_ones() -> None:
+    counts = csr_matrix([[1.0, 0.0], [1.0, 2.0]])  # and a half of each beforehand: 1.5, 0.5 good; 1.5, 2.5 bad
+    np.testing.assert_allclose(_log_ratio(counts, np.array([True, False])), np.log([0.75 / 0.375, 0.25 / 0.625]))
+
+
+def test_ratios_of_words_tell_once_more_and_change_nothing_of_what_is_told_already() -> None:
+    train, judged = reviews(400, 0), reviews(200, 1)
+    plain = fit_words(train.texts, train.targets, 30.0).outputs(judged.texts)
+    told = fit_words(train.texts, train.targets, 30.0, ratio_strength=3.0).outputs(judged.texts)
+    np.testing.assert_array_equal(told[:, :-1], plain)
+    assert ((told[:, -1] > 0) == judged.positive).mean() > 0.8
+    assert not np.allclose(told[:, -1], plain[:, 0])
 
 
 def test_texts_without_a_word_are_refused_in_one_line() -> None:
