@@ -117,15 +117,51 @@ _HAN_NUMBER: Final = re.compile(
 
 _SAID: Final = "|".join(sorted((word for word in NUMBERS if " " not in word), key=len, reverse=True))
 _SAID_NUMBER: Final = re.compile(  # forty-nine euros, a hundred and twenty dollars, fifteen percent
-    rf"(?<![a-z])(?:a\s(?=hundred|thousand|dozen))?(?:{_SAID})(?:(?:\sand)?[\s\-](?:{_SAID}|thousand))*"
+    rf"(?<![a-z])(?:a\s(?=hundred|thousand|dozen))?(?:{_SAID}|thousand)(?:(?:\sand)?[\s\-](?:{_SAID}|thousand))*"
     r"(?=[\s\-](?:euros?|dollars?|pounds?|bucks?|quid|yuan|rmb|kuai|cents?|pence|per\s?cent|pct)(?![a-z]))"
+)
+_SAID_AMOUNT: Final = re.compile(  # of several words: seven hundred millilitres, twenty-two watts, a thousand lumens
+    rf"(?<![a-z])(?:(?:a\s)?thousand|(?:a\s)?(?:{_SAID})(?:(?:\sand)?[\s\-](?:{_SAID}|thousand))+)"
+    rf"(?=[\s\-](?:{'|'.join(sorted((u for u in _UNITS if u.isascii() and u.isalpha() and len(u) > 3), key=len, reverse=True))})"
+    r"s?(?![a-z]))"
+)
+_PARTS: Final = {"half": 2, "third": 3, "quarter": 4} | {
+    f"{word}th": n
+    for word, n in (
+        ("four", 4),
+        ("fif", 5),
+        ("six", 6),
+        ("seven", 7),
+        ("eigh", 8),
+        ("nin", 9),
+        ("ten", 10),
+        ("twentie", 20),
+    )
+}
+_OF_PRICE: Final = r"(?:the|its|their|our|that)\s(?:\w+\s){0,2}price"
+_FRACTION: Final = re.compile(  # two fifths off, a quarter less today, save a third, three quarters of the usual price
+    rf"(?<![a-z])(?P<save>sav(?:e|es|ing)\s)?(?:(?P<n>an?|{'|'.join(ONES[1:])})[\s\-])?(?P<part>{'|'.join(_PARTS)}|halves)s?(?![a-z])"
+    rf"(?:(?P<off>\s(?:(?:knocked|taken|cut|slashed)\s)?off(?![a-z])|\s(?:less|cheaper)(?=\s*(?:[^\sa-z]|$|today|now|than|for)))"
+    rf"|(?P<of>\s(?:of\s)?{_OF_PRICE}(?![a-z])))?"
 )
 
 
 def digits(text: str) -> str:
-    """二十九元 as 29元 and forty-nine euros as 49 euros: numbers of tens before a unit, and any before money or percent."""
+    """二十九元 as 29元, forty-nine euros as 49 euros, two fifths off as 40 percent off: numbers of several words before a
+    unit, any before money or percent, and fractions of a price."""
+    text = _FRACTION.sub(_percent_off, text)
     text = _SAID_NUMBER.sub(lambda found: f"{_said(found[0]):g}", text)
+    text = _SAID_AMOUNT.sub(lambda found: f"{_said(found[0]):g}", text)
     return _HAN_NUMBER.sub(lambda found: f"{number_of(found[0]):g}", text)
+
+
+def _percent_off(found: re.Match[str]) -> str:
+    """A fraction as the percent that is taken off; as it was where it is of no price ("a third lamp", "half an hour")."""
+    if not (found["save"] or found["off"] or found["of"]) or not (found["n"] or found["part"] == "half"):
+        return found[0]
+    n = NUMBERS.get(found["n"] or "", 1)
+    percent = 100 * n / _PARTS.get(found["part"], 2)
+    return f"{found['save'] or ''}{round(100 - percent if found['of'] else percent)} percent off"
 
 
 def _said(text: str) -> float:

@@ -275,11 +275,31 @@ def test_claims_in_number_words_look_alikes_and_comparisons_with_all_others_are_
     ("text", "number"),
     [
         ("forty-nine euros", "49 euros"), ("a hundred and twenty dollars", "120 dollars"), ("two thousand yuan", "2000 yuan"),
+        ("seven hundred and fifty millilitres", "750 millilitres"), ("a thousand lumens", "1000 lumens"),
         ("fifteen percent", "15 percent"), ("one of many euros", "one of many euros"), ("二十九元", "29元"),
     ],
 )  # fmt: skip
 def test_numbers_in_words_before_money_and_percent_are_digits(text: str, number: str) -> None:
     assert digits(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [
+        ("a fifth off the lamp", "20 percent off the lamp"), ("two thirds off", "67 percent off"),
+        ("save a third.", "save 33 percent off."), ("a quarter less salt", "a quarter less salt"),
+        ("three quarters of the usual price", "25 percent off"), ("half its price", "50 percent off"),
+        ("a quarter less today", "25 percent off today"),
+        ("a third lamp", "a third lamp"), ("half an hour", "half an hour"),
+    ],
+)  # fmt: skip
+def test_a_fraction_of_a_price_is_the_percent_taken_off(text: str, percent: str) -> None:
+    assert digits(text) == percent
+
+
+def test_a_fraction_off_is_true_exactly_where_the_offer_gives_it(moderator: Moderator) -> None:
+    assert rule(moderator, "A fifth off the oak lamp.") == ""
+    assert rule(moderator, "Two fifths off the oak lamp.") == "claim.discount"
 
 
 def test_a_true_price_in_words_and_a_flag_pass(moderator: Moderator) -> None:
