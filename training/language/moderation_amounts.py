@@ -142,7 +142,7 @@ _OF_PRICE: Final = r"(?:the|its|their|our|that)\s(?:\w+\s){0,2}price"
 _FRACTION: Final = re.compile(  # two fifths off, a quarter less today, save a third, three quarters of the usual price
     rf"(?<![a-z])(?P<save>sav(?:e|es|ing)\s)?(?:(?P<n>an?|{'|'.join(ONES[1:])})[\s\-])?(?P<part>{'|'.join(_PARTS)}|halves)s?(?![a-z])"
     rf"(?:(?P<off>\s(?:(?:knocked|taken|cut|slashed)\s)?off(?![a-z])|\s(?:less|cheaper)(?=\s*(?:[^\sa-z]|$|today|now|than|for)))"
-    rf"|(?P<of>\s(?:of\s)?{_OF_PRICE}(?![a-z])))?"
+    rf"|(?P<of>\s(?:of\s)?{_OF_PRICE}(?![a-z])))?(?!\sof(?![a-z]))"
 )
 
 

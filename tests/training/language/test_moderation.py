@@ -291,6 +291,7 @@ def test_numbers_in_words_before_money_and_percent_are_digits(text: str, number:
         ("three quarters of the usual price", "25 percent off"), ("half its price", "50 percent off"),
         ("a quarter less today", "25 percent off today"),
         ("a third lamp", "a third lamp"), ("half an hour", "half an hour"),
+        ("save a third of the shelf", "save a third of the shelf"),
     ],
 )  # fmt: skip
 def test_a_fraction_of_a_price_is_the_percent_taken_off(text: str, percent: str) -> None:
