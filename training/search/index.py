@@ -51,7 +51,7 @@ class Hits:
     """What was found, the best first."""
 
     query: Query  # as it was understood
-    mended: bool  # whether words of it were
+    mended: bool  # whether slips in it were
     items: list[str]
     titles: list[str]
     scores: list[float]
@@ -85,7 +85,7 @@ class Index:
         return self.catalog[C.STOCK].to_numpy()
 
     def sight(self, text: str) -> tuple[Sight, bool]:
-        """The candidates of what a customer typed, and whether words of it were mended."""
+        """The candidates of what a customer typed, and whether slips in it were mended."""
         asked = read(text)
         query = self.speller.mended(asked)
         vectors = {}
@@ -93,7 +93,7 @@ class Index:
             vectors = {
                 view: one.encode([query.text])[0] for view, one in self.encoders.items() if view in self.goods.vectors
             }
-        return self.goods.sight(query, vectors), query != asked
+        return self.goods.sight(query, vectors), query.text != asked.text
 
     def scores(self, sight: Sight) -> np.ndarray:
         """(c,) of the candidates. A ranker that learnt from vectors is not asked where there are none."""
